@@ -1,0 +1,142 @@
+"""What chooses actions: planners, actors, and the imagination that they search in."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+from reverie.contracts.latent import Latent
+from reverie.contracts.sampling import Distribution, Sampling
+from reverie.contracts.specs import ActionSpec
+
+Carry = dict[str, Tensor]
+"""A planner's memory: tensors (B, ...), row b for environment b. The agent puts rows of `initial` in where is_first."""
+
+Act = Callable[[Latent, Sampling], Tensor]
+"""(N,) states -> (N, A) actions, inside a rollout."""
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """An imagined rollout of N starts over H steps: H + 1 states, H actions.
+
+    Args:
+        states: (N, H + 1); `states[:, 0]` is the start.
+        actions: (N, H, A); `actions[:, h]` leads from `states[:, h]` to `states[:, h + 1]`.
+    """
+
+    states: Latent
+    actions: Tensor
+
+    @property
+    def horizon(self) -> int:
+        return self.actions.shape[1]
+
+
+class Imagination(Protocol):
+    """The world model as planners and learners see it. Nothing here disables gradients."""
+
+    def rollout(self, start: Latent, act: Act, horizon: int, sampling: Sampling) -> Trajectory:
+        """Unroll from (N,) starts with actions from `act`."""
+        ...
+
+    def rewards(self, trajectory: Trajectory) -> Tensor:
+        """(N, H): the expected reward on arrival at `states[:, 1:]`. Needs `heads/reward`."""
+        ...
+
+    def continues(self, trajectory: Trajectory) -> Tensor:
+        """(N, H): the probability that the episode goes on after arrival; ones without `heads/continue`."""
+        ...
+
+    def returns(self, trajectory: Trajectory, discount: float = 1.0, bootstrap: bool = False) -> Tensor:
+        """(N,): the discounted sum of continue-weighted rewards, plus the value of the last state on request."""
+        ...
+
+    def value(self, latent: Latent) -> Tensor:
+        """(*B): the value head's mean (the mean over members). Needs `heads/value`."""
+        ...
+
+    @property
+    def has_value(self) -> bool: ...
+
+    def score(
+        self,
+        start: Latent,
+        actions: Tensor,
+        *,
+        sampling: Sampling,
+        particles: int | None = None,
+        discount: float = 1.0,
+        bootstrap: bool = False,
+        risk: float = 0.0,
+    ) -> Tensor:
+        """Score candidate plans.
+
+        Args:
+            start: (B,) states.
+            actions: (B, N, H, A) candidates.
+            particles: copies of every start per candidate; None means one, or one per member of an ensemble.
+            discount: per step.
+            bootstrap: add the value of the last state.
+            risk: subtract this many standard deviations over the particles.
+
+        Returns:
+            (B, N) scores; higher is better. Not-a-number becomes -inf.
+        """
+        ...
+
+
+class Planner(ABC):
+    """Chooses actions for a batch of latent states, with explicit memory per environment.
+
+    `__init__(config, action, proposal)`: `proposal` is the recipe's actor where there is one.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+
+    def initial(self, batch_size: int) -> Carry:
+        """The memory of B fresh episodes; empty for planners without memory."""
+        return {}
+
+    @abstractmethod
+    def plan(
+        self, latent: Latent, carry: Carry, imagination: Imagination, *, explore: bool, sampling: Sampling
+    ) -> tuple[Tensor, Carry]:
+        """(B,) states -> ((B, A) actions within bounds, new memory). Noise of the environment kind (exploration) is
+        added by the policy, not here, unless the planner itself defines it; with `sampling.mode == "mode"` and
+        `explore=False` the answer is deterministic given the generators."""
+
+
+class SearchPlanner(Planner):
+    """Base of planners that search: the constructor that the assembly calls."""
+
+    def __init__(self, config: Any, action: ActionSpec, proposal: Actor | None) -> None:
+        super().__init__()
+        self.action = action
+        self.proposal = proposal
+
+
+class Actor(Planner, nn.Module, ABC):
+    """A policy over latent states. As a planner it acts by drawing from its policy.
+
+    `__init__(config, feature_size, action)`.
+    """
+
+    def __init__(self, config: Any, feature_size: int, action: ActionSpec) -> None:
+        super().__init__()
+
+    @abstractmethod
+    def policy(self, latent: Latent) -> Distribution:
+        """(*B,) states -> a distribution over (*B, A) actions. Drawing from it is differentiable
+        (straight-through for one-hot actions)."""
+
+    def plan(
+        self, latent: Latent, carry: Carry, imagination: Imagination, *, explore: bool, sampling: Sampling
+    ) -> tuple[Tensor, Carry]:
+        """A draw when exploring, the mode otherwise."""
+        return (sampling if explore else sampling.with_mode("mode")).draw(self.policy(latent)), carry

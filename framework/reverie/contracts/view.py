@@ -1,0 +1,122 @@
+"""A batch, extended lazily by what the agent makes of it, once for all learners of a tick."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from reverie.contracts.batch import Batch
+from reverie.contracts.freezing import thawed
+from reverie.contracts.latent import Latent
+from reverie.contracts.model import Encoder, Observed, Reads, Transition
+from reverie.contracts.sampling import Distribution, Sampling
+
+if TYPE_CHECKING:
+    from reverie.contracts.agent import AgentParts
+
+
+class View:
+    """What learners, objectives and `Dynamics.losses` read.
+
+    Each property is computed on first use and then shared: a stage that never asks for `observed` never runs the
+    dynamics. Everything is computed with gradients, outside any `frozen` or `no_grad` in force.
+
+    Args:
+        batch: (B, T) raw experience.
+        agent: its encoder and dynamics are used.
+        sampling: the noise of the filtering pass.
+        carried: (B,) latent states before the chunk; None starts every chunk fresh.
+    """
+
+    def __init__(self, batch: Batch, agent: AgentParts, sampling: Sampling, carried: Latent | None = None) -> None:
+        self.batch = batch
+        self.agent = agent
+        self.sampling = sampling
+        self._carried = carried
+        self._obs: dict[str, Tensor] | None = None
+        self._posterior: Distribution | None = None
+        self._embed: Tensor | None = None
+        self._observed: Observed[Any] | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(B, T)."""
+        return self.batch.shape
+
+    @property
+    def obs(self) -> dict[str, Tensor]:
+        """Preprocessed entries, (B, T, *model_shape): what encoders read and decoders predict."""
+        if self._obs is None:
+            with thawed():
+                self._obs = self.agent.preprocess(self.batch.obs)
+        return self._obs
+
+    @property
+    def posterior(self) -> Distribution:
+        """The encoder's distribution over the embedding, batch shape (B, T)."""
+        if self._posterior is None:
+            with thawed():
+                self._posterior = self.agent.encoder.posterior(self.obs)
+        return self._posterior
+
+    @property
+    def embed(self) -> Tensor:
+        """(B, T, E): a draw of `posterior` where the encoder has one."""
+        if self._embed is None:
+            obs = self.obs
+            with thawed():
+                if type(self.agent.encoder).posterior is not Encoder.posterior:
+                    self._embed = self.sampling.draw(self.posterior)
+                else:
+                    self._embed = self.agent.encoder(obs, self.sampling)
+        return self._embed
+
+    @property
+    def observed(self) -> Observed[Any]:
+        """The filtering pass over the chunk."""
+        if self._observed is None:
+            embed = self.embed
+            with thawed():
+                self._observed = self.agent.dynamics.observe(
+                    embed, self.batch.action, self.batch.is_first, self._carried, sampling=self.sampling
+                )
+        return self._observed
+
+    def transition(self, reads: Reads) -> Transition:
+        """What a head with this `reads` sees at each (b, t), all with batch shape (B, T).
+
+        `before` at t is the trained state at t-1; it means nothing where `valid` is false (t = 0 and episode starts).
+        """
+        after: Latent = self.observed.train
+        if reads == "after":
+            return Transition(before=None, action=None, after=after)
+        first = torch.zeros_like(self.batch.is_first)
+        first[:, 0] = True
+        before = type(after).cat([after[:, :1], after[:, :-1]], dim=1)
+        valid = ~(self.batch.is_first | first)
+        return Transition(
+            before=before,
+            action=self.batch.action,
+            after=after if reads == "transition" else None,
+            valid=valid,
+        )
+
+    def detach(self) -> View:
+        """The same view with everything computed so far cut from the graph, for learners with a backward of their own.
+
+        What was not computed yet is computed now, without gradients, if it can be.
+        """
+        view = View(self.batch, self.agent, self.sampling, self._carried)
+        view._obs = self.obs
+        with torch.no_grad():
+            observed = self.observed
+        view._embed = self.embed.detach()
+        view._observed = Observed(
+            states=observed.states.detach(),
+            priors=observed.priors.detach(),
+            train=observed.train.detach(),
+            last=observed.last.detach(),
+        )
+        return view

@@ -1,0 +1,1 @@
+"""How components are found: specs, hooks, the guarded plugin manager and the catalogue. No torch, no hydra."""

@@ -1,0 +1,222 @@
+"""What a recipe may say besides its components. Every default of a recipe's own keys lives here."""
+
+from collections.abc import Iterator
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from reverie.extension.config import Config
+
+
+class Until(Config):
+    """When something ends: the first of these to be reached. At least one must be given."""
+
+    env_steps: int | None = Field(default=None, gt=0)
+    """Environment steps (frames) since this stage began."""
+    updates: int | None = Field(default=None, gt=0)
+    """Gradient updates since this stage began."""
+    episodes: int | None = Field(default=None, gt=0)
+    """Finished episodes since this stage began."""
+    minutes: float | None = Field(default=None, gt=0)
+    """Wall-clock minutes since this stage began."""
+    generations: int | None = Field(default=None, gt=0)
+    """Updates of learners without gradients since this stage began."""
+
+    @model_validator(mode="after")
+    def _one_given(self) -> Self:
+        if all(value is None for value in self.model_dump().values()):
+            raise ValueError("say when the stage ends: env_steps, updates, episodes, minutes or generations")
+        return self
+
+
+class Collect(Config):
+    """What a stage collects in each tick."""
+
+    policy: Literal["random", "actor", "planner", "none"] = "planner"
+    """Who acts: `random` draws uniformly, `actor` and `planner` explore with the agent, `none` collects nothing."""
+    steps: int = Field(default=1, gt=0)
+    """Agent steps per environment in each tick."""
+    episodes: int | None = Field(default=None, gt=0)
+    """Whole episodes per tick instead of steps."""
+
+
+class Stage(Config):
+    """A part of a run: what is collected, who learns, and when it ends."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    """What the stage is called in logs and in `status.json`."""
+    collect: Collect = Collect(policy="none")
+    """What is collected in each tick."""
+    learners: tuple[str, ...] = ()
+    """Names of the learners (`learners/<name>`) that learn in this stage."""
+    freeze: tuple[str, ...] = ()
+    """Slots that nobody may change during this stage."""
+    ratio: float | None = Field(default=None, gt=0)
+    """Replayed steps per collected agent step. Decides how many updates a tick makes."""
+    updates: int | None = Field(default=None, gt=0)
+    """Updates per tick, where no ratio is given; 1 if learners are named and neither is."""
+    until: Until
+    """When the stage ends."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.ratio is not None and self.updates is not None:
+            raise ValueError("give either `ratio` or `updates`, not both")
+        if self.ratio is not None and self.collect.policy == "none":
+            raise ValueError("`ratio` counts collected steps, but this stage collects none; use `updates`")
+        if not self.learners and self.collect.policy == "none":
+            raise ValueError("this stage neither collects nor learns")
+        if not self.learners and (self.ratio is not None or self.updates is not None):
+            raise ValueError("`ratio` and `updates` need `learners`")
+        return self
+
+
+class Rounds(Config):
+    """A list of stages, repeated."""
+
+    rounds: int = Field(gt=0)
+    """How often."""
+    stages: tuple[Stage, ...] = Field(min_length=1)
+    """What is repeated."""
+
+
+class Budget(Config):
+    """Caps over the whole run, over all stages. Null means no cap."""
+
+    env_steps: int | None = Field(default=None, gt=0)
+    """Environment steps (frames)."""
+    updates: int | None = Field(default=None, gt=0)
+    """Gradient updates."""
+    episodes: int | None = Field(default=None, gt=0)
+    """Finished episodes."""
+    minutes: float | None = Field(default=None, gt=0)
+    """Wall-clock minutes of training, resumed parts added up."""
+
+
+class Replay(Config):
+    """How experience is kept and sampled."""
+
+    batch_size: int = Field(default=16, gt=0)
+    """Chunks per batch, B."""
+    length: int = Field(default=64, gt=0)
+    """Steps per chunk, T."""
+    capacity: int = Field(default=1_000_000, gt=0)
+    """Rows kept; the oldest chunk files leave first."""
+    chunk: int = Field(default=1024, gt=0)
+    """Rows per chunk file on disk."""
+    memory_mb: int = Field(default=1024, gt=0)
+    """Memory for chunk files held at once; the rest is read from disk when it is sampled."""
+
+
+class Environments(Config):
+    """How many environments run side by side, and where."""
+
+    count: int = Field(default=1, gt=0)
+    """Environments stepped together."""
+    workers: Literal["none", "processes"] = "none"
+    """`none` steps them in this process, `processes` gives each a process of its own."""
+    timeout: float = Field(default=60.0, gt=0)
+    """Seconds that a worker process may take for a step or reset."""
+
+
+class Observations(Config):
+    """How raw observations become what encoders read. Images are always scaled to [0, 1] and turned to (C, H, W)."""
+
+    vectors: Literal["none", "symlog", "normalize", "normalize_symlog"] = "normalize_symlog"
+    """`normalize` uses the running mean and standard deviation of everything collected so far."""
+
+
+class Exploration(Config):
+    """Noise that the policy adds to its actions while collecting (never while evaluating)."""
+
+    noise: float = Field(default=0.0, ge=0)
+    """Standard deviation of Gaussian noise on continuous actions, in units of [-1, 1]; clipped at the bounds."""
+    epsilon: float = Field(default=0.0, ge=0, le=1)
+    """Probability of a uniformly random action, where actions are discrete."""
+
+
+class Evaluation(Config):
+    """The protocol of evaluations during training and of `reverie evaluate`."""
+
+    every: int | None = Field(default=None, gt=0)
+    """Environment steps between evaluations during training; null evaluates only at the end."""
+    episodes: int = Field(default=5, gt=0)
+    """Episodes per evaluation, played side by side."""
+    mode: Literal["mode", "sample"] = "mode"
+    """Whether latents and actions are the most likely ones or drawn."""
+    seed: int = Field(default=1_000_000, ge=0)
+    """Episode i uses this seed plus i."""
+
+
+class Checkpoints(Config):
+    """When the run is saved."""
+
+    minutes: float = Field(default=2.0, gt=0)
+    """Minutes between checkpoints."""
+    ticks: int | None = Field(default=None, gt=0)
+    """Ticks between checkpoints, besides the minutes."""
+    keep: int = Field(default=2, gt=0)
+    """Newest checkpoints that are kept."""
+
+
+class TrainerOptions(Config):
+    """What Lightning and torch are told."""
+
+    accelerator: str = "cpu"
+    """Lightning's accelerator: `cpu`, `gpu`, `mps`, `auto`."""
+    devices: int = Field(default=1, gt=0)
+    """Devices; more than one trains with DDP."""
+    precision: Literal["32-true", "bf16-mixed", "bf16-true", "64-true"] = "32-true"
+    """Lightning's precision. `16-mixed` is refused: its loss scaling skips steps in silence."""
+    threads: int | None = Field(default=None, gt=0)
+    """torch's threads; null leaves torch's own choice."""
+
+
+class Logging(Config):
+    """What is written while training."""
+
+    every: int = Field(default=250, gt=0)
+    """Environment steps between lines of metrics."""
+    tensorboard: bool = True
+    """Write TensorBoard files under `metrics/`."""
+
+
+class Settings(Config):
+    """A recipe's keys that are not component slots."""
+
+    seed: int = Field(default=0, ge=0)
+    """Seed of everything."""
+    run_dir: str | None = None
+    """Folder of the run; null makes `runs/<recipe>-<env>-<time>`."""
+    size: str | None = None
+    """Preset for every component that has one of this name; a slot's own `size` wins."""
+    stages: tuple[Stage | Rounds, ...] = ()
+    """What happens, in order."""
+    budget: Budget = Budget()
+    """Caps over the whole run."""
+    replay: Replay = Replay()
+    """How experience is kept and sampled."""
+    environments: Environments = Environments()
+    """How many environments run side by side."""
+    observations: Observations = Observations()
+    """Preprocessing."""
+    exploration: Exploration = Exploration()
+    """Noise on collected actions."""
+    evaluation: Evaluation = Evaluation()
+    """How the agent is judged."""
+    checkpoints: Checkpoints = Checkpoints()
+    """When the run is saved."""
+    trainer: TrainerOptions = TrainerOptions()
+    """Devices and precision."""
+    logging: Logging = Logging()
+    """Metrics."""
+
+    def flat_stages(self) -> Iterator[tuple[int, Stage]]:
+        """Every stage in the order in which it runs, with its round (from 0)."""
+        for entry in self.stages:
+            if isinstance(entry, Rounds):
+                for number in range(entry.rounds):
+                    for stage in entry.stages:
+                        yield number, stage
+            else:
+                yield 0, entry

@@ -22,7 +22,7 @@ def frozen(modules: Iterable[nn.Module]) -> Iterator[None]:
     try:
         yield
     finally:
-        _frozen.remove(parameters)
+        _frozen.pop()  # contexts nest, so the last one entered is ours; comparing lists of tensors would be wrong
         _set(parameters, True)
 
 

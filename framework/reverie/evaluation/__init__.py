@@ -1,0 +1,1 @@
+"""How good an agent and its world model are: the protocol, reference policies, dream videos, learning curves."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from torch import Tensor, nn
 
@@ -93,8 +93,11 @@ class Imagination(Protocol):
 class Planner(ABC):
     """Chooses actions for a batch of latent states, with explicit memory per environment.
 
-    `__init__(config, action, proposal)`: `proposal` is the recipe's actor where there is one.
+    `__init__(config, action, proposal)`: `proposal` is the recipe's actor where there is one. A planner that follows
+    gradients through the model sets `differentiates`; the agent then acts outside of inference mode.
     """
+
+    differentiates: ClassVar[bool] = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -115,10 +118,13 @@ class Planner(ABC):
 class SearchPlanner(Planner):
     """Base of planners that search: the constructor that the assembly calls."""
 
+    proposal: Actor | None
+
     def __init__(self, config: Any, action: ActionSpec, proposal: Actor | None) -> None:
         super().__init__()
         self.action = action
-        self.proposal = proposal
+        # Past nn.Module's registration: the actor has a slot of its own and must not be saved twice.
+        object.__setattr__(self, "proposal", proposal)
 
 
 class Actor(Planner, nn.Module, ABC):
@@ -138,5 +144,5 @@ class Actor(Planner, nn.Module, ABC):
     def plan(
         self, latent: Latent, carry: Carry, imagination: Imagination, *, explore: bool, sampling: Sampling
     ) -> tuple[Tensor, Carry]:
-        """A draw when exploring, the mode otherwise."""
-        return (sampling if explore else sampling.with_mode("mode")).draw(self.policy(latent)), carry
+        """A draw, or the mode where `sampling` says so (the agent says so by default unless it explores)."""
+        return sampling.draw(self.policy(latent)), carry

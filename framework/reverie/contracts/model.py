@@ -77,11 +77,12 @@ class Encoder(nn.Module, ABC):
 class Dynamics(nn.Module, ABC, Generic[L]):
     """The latent state and how it changes.
 
-    `__init__(config, embed_size, action)`; sets `feature_size` and `code_size`.
+    `__init__(config, embed_size, action)`; sets `feature_size` and `code_size`, and `members` where it is an ensemble.
     """
 
     feature_size: int
     code_size: int
+    members: int | None = None
 
     def __init__(self, config: Any, embed_size: int, action: ActionSpec) -> None:
         super().__init__()

@@ -1,7 +1,8 @@
 """The base class of every component's options. Defaults live here and nowhere else."""
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -31,7 +32,11 @@ class ActorConfig(Config):
 
 
 class LearnerConfig(Config):
-    """What every learner's options share: what it trains, what its gradient may reach, which objectives it runs."""
+    """What every learner's options share: what it trains, what its gradient may reach, which objectives it runs.
+
+    Names may be patterns such as `heads/*` or `*`. `resolved` writes them out for one recipe; the assembly builds
+    learners with the resolved options.
+    """
 
     trains: tuple[str, ...] = ()
     """Slot paths whose parameters this learner steps. Two learners of one stage may not train the same slot."""
@@ -41,3 +46,28 @@ class LearnerConfig(Config):
     """Names of the objectives (`objectives/<name>`) that this learner runs."""
     grad_clip: float = Field(default=100.0, gt=0)
     """Largest norm of this learner's gradient, over all slots that it trains."""
+
+    def resolved(self, slots: Iterable[str]) -> Self:
+        """These options for a recipe with these filled slot paths.
+
+        Patterns become the slots that match, in the recipe's order. A default names every slot that the learner
+        could use, so what the recipe leaves empty drops out of it; what the recipe itself wrote stays, and the wiring
+        check refuses it where the slot is empty.
+        """
+        slots = list(slots)
+        names = [slot.partition("/")[2] for slot in slots if slot.startswith("objectives/")]
+        known = {"trains": slots, "reaches": slots, "objectives": names}
+        return self.model_copy(
+            update={
+                key: self._expand(getattr(self, key), found, key in self.model_fields_set)
+                for key, found in known.items()
+            }
+        )
+
+    @staticmethod
+    def _expand(patterns: Iterable[str], names: Sequence[str], written: bool) -> tuple[str, ...]:
+        expanded: list[str] = []
+        for pattern in patterns:
+            matches = [name for name in names if fnmatchcase(name, pattern)]
+            expanded.extend(matches or ([pattern] if written and "*" not in pattern else []))
+        return tuple(dict.fromkeys(expanded))

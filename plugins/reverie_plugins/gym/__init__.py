@@ -1,0 +1,16 @@
+"""Gymnasium environments: any registered id, DeepMind Control through shimmy, and small ones of our own."""
+
+from reverie import ComponentSpec, hookimpl
+
+
+@hookimpl
+def reverie_components() -> list[ComponentSpec]:
+    return [
+        ComponentSpec(
+            kind="env",
+            name="gym",
+            target="reverie_plugins.gym.factory:GymEnvironment",
+            config="reverie_plugins.gym.config:GymConfig",
+            summary="any registered Gymnasium environment, DeepMind Control included",
+        )
+    ]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
 
 from reverie.contracts.specs import ActionSpec, ObservationSpec
 
@@ -30,3 +33,12 @@ class EnvironmentFactory(ABC):
     @abstractmethod
     def make(self, index: int = 0, *, render: bool = False) -> gym.Env[Any, Any]:
         """Environment number `index` of a vector; with `render`, `env.render()` gives RGB frames."""
+
+    def render_observation(self, obs: Mapping[str, NDArray[Any]]) -> NDArray[Any] | None:
+        """A picture (H, W, 3) uint8 of the state that an observation (entries (*shape), perhaps predicted ones) stands
+        for, where the environment's state can be set from it; None where it cannot. Same picture for the same entries."""
+        return None
+
+    def entry_labels(self, key: str) -> Sequence[str] | None:
+        """What the elements of a vector entry mean (`("cart position", ...)`), one label each; None where unknown."""
+        return None

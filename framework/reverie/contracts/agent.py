@@ -34,6 +34,11 @@ class AgentParts(Protocol):
         """Raw entries (*B, *shape) -> (*B, *model_shape): the one function for training and acting."""
         ...
 
+    def postprocess(self, entries: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The way back, float32: preprocessed (predicted) entries (*B, *model_shape) -> raw (*B, *shape); images in
+        0..255 and (H, W, C), vectors in the environment's own units. For videos and errors that people read."""
+        ...
+
     def module(self, slot: str) -> nn.Module:
         """The module in a slot path (`"dynamics"`, `"heads/reward"`).
 

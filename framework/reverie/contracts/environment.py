@@ -36,7 +36,7 @@ class EnvironmentFactory(ABC):
 
     def render_observation(self, obs: Mapping[str, NDArray[Any]]) -> NDArray[Any] | None:
         """A picture (H, W, 3) uint8 of the state that an observation (entries (*shape), perhaps predicted ones) stands
-        for, where the environment's state can be set from it; None where it cannot. Same picture for the same entries."""
+        for, where the environment's state can be set from it; None where it cannot. Equal entries, equal pictures."""
         return None
 
     def entry_labels(self, key: str) -> Sequence[str] | None:

@@ -1,16 +1,17 @@
 """Reverie: swappable parts for world models.
 
-What a plugin needs to describe itself (`hookimpl`, `ComponentSpec`, `Needs`, `Config`) is imported at once and is
-light; what needs torch (`load`, `train`) is imported on first use.
+What a plugin needs to describe itself (`hookimpl`, `ComponentSpec`, `Needs`) is imported at once and is light; what
+needs pydantic (`Config`) or torch (`load`, `train`) is imported on first use, so that `reverie --help` is quick.
 """
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
-from reverie.extension.config import ActorConfig, Config, LearnerConfig
 from reverie.extension.spec import API_VERSION, ComponentSpec, Needs, hookimpl
 
 if TYPE_CHECKING:
     from reverie.api import load, resume, train
+    from reverie.extension.config import ActorConfig, Config, LearnerConfig
 
 __version__ = "0.1.0"
 __all__ = [
@@ -26,12 +27,19 @@ __all__ = [
     "train",
 ]
 
-_LAZY = {"load", "train", "resume"}
+_LAZY = {
+    "ActorConfig": "reverie.extension.config",
+    "Config": "reverie.extension.config",
+    "LearnerConfig": "reverie.extension.config",
+    "load": "reverie.api",
+    "resume": "reverie.api",
+    "train": "reverie.api",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        from reverie import api
-
-        return getattr(api, name)
-    raise AttributeError(f"module 'reverie' has no attribute {name!r}")
+    if name not in _LAZY:
+        raise AttributeError(f"module 'reverie' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_LAZY[name]), name)
+    globals()[name] = value
+    return value

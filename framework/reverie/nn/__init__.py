@@ -1,0 +1,63 @@
+"""The shelf: blocks, distributions and formulas that components share."""
+
+from reverie.nn.blocks import MLP, ActivationName, Dense, LatentMLP, Norm, NormName, activate, linear
+from reverie.nn.conv import ConvDecoder, ConvEncoder
+from reverie.nn.distributions import (
+    Bernoulli,
+    Normal,
+    OneHot,
+    SquaredError,
+    SymlogSquaredError,
+    TanhNormal,
+    mix_uniform,
+    normal,
+    one_hot_from,
+)
+from reverie.nn.draws import draw_from
+from reverie.nn.kl import kl_balanced, kl_joint, mean_over_ranks
+from reverie.nn.losses import nll
+from reverie.nn.normalize import RunningNormalizer
+from reverie.nn.optim import adam
+from reverie.nn.recurrent import GRUCell
+from reverie.nn.returns import ReturnScale, lambda_return, trajectory_weights
+from reverie.nn.slow import SlowCopy
+from reverie.nn.symlog import symexp, symlog
+from reverie.nn.two_hot import TwoHot, make_bins
+
+__all__ = [
+    "MLP",
+    "ActivationName",
+    "Bernoulli",
+    "ConvDecoder",
+    "ConvEncoder",
+    "Dense",
+    "GRUCell",
+    "LatentMLP",
+    "Norm",
+    "NormName",
+    "Normal",
+    "OneHot",
+    "ReturnScale",
+    "RunningNormalizer",
+    "SlowCopy",
+    "SquaredError",
+    "SymlogSquaredError",
+    "TanhNormal",
+    "TwoHot",
+    "activate",
+    "adam",
+    "draw_from",
+    "kl_balanced",
+    "kl_joint",
+    "lambda_return",
+    "linear",
+    "make_bins",
+    "mean_over_ranks",
+    "mix_uniform",
+    "nll",
+    "normal",
+    "one_hot_from",
+    "symexp",
+    "symlog",
+    "trajectory_weights",
+]

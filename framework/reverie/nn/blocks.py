@@ -1,0 +1,176 @@
+"""Dense layers: the block that everything is made of, and stacks of it."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from reverie.contracts.latent import Latent
+
+NormName = Literal["layer", "rms", "none"]
+ActivationName = Literal["silu", "relu", "elu", "gelu", "tanh", "none"]
+
+NORM_EPS = 1e-3
+"""Added to variances. Larger than torch's own, as in DreamerV3's code: units that are silent stay silent."""
+
+_ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "silu": F.silu,
+    "relu": F.relu,
+    "elu": F.elu,
+    "gelu": F.gelu,
+    "tanh": torch.tanh,
+}
+
+
+def activate(name: ActivationName, x: Tensor) -> Tensor:
+    """Apply an activation by name."""
+    return x if name == "none" else _ACTIVATIONS[name](x)
+
+
+def initialize(weight: Tensor, fan_in: int, fan_out: int, scale: float = 1.0) -> None:
+    """Fill with a normal truncated at two deviations, of variance scale / mean(fan_in, fan_out); zeros for scale 0."""
+    with torch.no_grad():
+        if scale == 0:
+            weight.zero_()
+            return
+        # 0.8796 is the deviation that is left after cutting a standard normal at +-2.
+        std = math.sqrt(2 * scale / (fan_in + fan_out)) / 0.87962566103423978
+        nn.init.trunc_normal_(weight, std=std, a=-2 * std, b=2 * std)
+
+
+def linear(inputs: int, outputs: int, *, bias: bool = True, scale: float = 1.0) -> nn.Linear:
+    """A linear layer with the initialisation above and zero biases."""
+    layer = nn.Linear(inputs, outputs, bias=bias)
+    initialize(layer.weight, inputs, outputs, scale)
+    if bias:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+class Norm(nn.Module):
+    """Normalises the last dimension: LayerNorm or RMSNorm with a learned gain (and bias), or nothing."""
+
+    def __init__(self, size: int, kind: NormName = "layer") -> None:
+        super().__init__()
+        self.kind = kind
+        self.weight = nn.Parameter(torch.ones(size)) if kind != "none" else None
+        self.bias = nn.Parameter(torch.zeros(size)) if kind == "layer" else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(*B, size) -> (*B, size)."""
+        if self.weight is None:
+            return x
+        if self.bias is None:
+            return F.rms_norm(x, self.weight.shape, self.weight, NORM_EPS)
+        return F.layer_norm(x, self.weight.shape, self.weight, self.bias, NORM_EPS)
+
+
+class Dense(nn.Module):
+    """activation(norm(linear(x))). The linear layer has no bias where a norm would cancel or replace it."""
+
+    def __init__(
+        self, inputs: int, outputs: int, norm: NormName = "layer", activation: ActivationName = "silu"
+    ) -> None:
+        super().__init__()
+        self.linear = linear(inputs, outputs, bias=norm == "none")
+        self.norm = Norm(outputs, norm)
+        self.activation: ActivationName = activation
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(*B, inputs) -> (*B, outputs)."""
+        return self.finish(F.linear(x, self.linear.weight, self.linear.bias))
+
+    def finish(self, x: Tensor) -> Tensor:
+        """Norm and activation of what the linear layer gave, for callers that compute its product themselves."""
+        return activate(self.activation, self.norm.forward(x))
+
+
+class MLP(nn.Module):
+    """`layers` dense blocks and, if `outputs` is given, a plain linear layer.
+
+    Args:
+        inputs: size of the last dimension read.
+        units: size of each hidden layer.
+        layers: hidden layers; may be 0.
+        outputs: size of the last dimension written; None ends after the hidden layers.
+        zero_output: start with an output of exactly 0 (note 18).
+        output_scale: variance scale of the last layer's initialisation.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        units: int,
+        layers: int,
+        outputs: int | None = None,
+        norm: NormName = "layer",
+        activation: ActivationName = "silu",
+        zero_output: bool = False,
+        output_scale: float = 1.0,
+    ) -> None:
+        super().__init__()
+        sizes = [inputs] + [units] * layers
+        self.hidden = nn.ModuleList(
+            Dense(before, after, norm, activation) for before, after in itertools.pairwise(sizes)
+        )
+        scale = 0.0 if zero_output else output_scale
+        self.output = None if outputs is None else linear(sizes[-1], outputs, scale=scale)
+        self.output_size = sizes[-1] if outputs is None else outputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(*B, inputs) -> (*B, outputs), or (*B, units) without an output layer."""
+        for block in self.hidden:
+            x = block(x)  # (*B, units)
+        return x if self.output is None else F.linear(x, self.output.weight, self.output.bias)
+
+
+class LatentMLP(nn.Module):
+    """An MLP that reads a latent state through `latent.project`, and optionally one more tensor (an action).
+
+    Args:
+        feature_size: size of `latent.features`.
+        units, layers, outputs, norm, activation, zero_output, output_scale: as for `MLP`.
+        inputs: size of the further tensor; 0 where there is none.
+    """
+
+    def __init__(
+        self,
+        feature_size: int,
+        units: int,
+        layers: int,
+        outputs: int,
+        norm: NormName = "layer",
+        activation: ActivationName = "silu",
+        zero_output: bool = False,
+        output_scale: float = 1.0,
+        inputs: int = 0,
+    ) -> None:
+        super().__init__()
+        scale = 0.0 if zero_output else output_scale
+        first = units if layers else outputs
+        plain = norm == "none" or not layers
+        self.first = linear(feature_size, first, bias=plain, scale=1.0 if layers else scale)
+        self.second = linear(inputs, first, bias=False, scale=1.0 if layers else scale) if inputs else None
+        self.norm = Norm(first, norm) if layers else None
+        self.activation: ActivationName = activation
+        self.rest = (
+            MLP(units, units, layers - 1, outputs, norm, activation, zero_output, output_scale) if layers else None
+        )
+
+    def forward(self, latent: Latent, inputs: Tensor | None = None) -> Tensor:
+        """(*B,) latents, (*B, inputs) -> (*B, outputs)."""
+        x = latent.project(self.first)  # (*B, units)
+        if self.second is not None:
+            if inputs is None:
+                raise ValueError("this network also reads a tensor (an action), but none was given")
+            x = x + F.linear(inputs, self.second.weight)  # (*B, units)
+        if self.norm is None or self.rest is None:
+            return x
+        out: Tensor = self.rest(activate(self.activation, self.norm.forward(x)))  # (*B, outputs)
+        return out

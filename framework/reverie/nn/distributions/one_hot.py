@@ -1,0 +1,114 @@
+"""One-hot categoricals."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from reverie.contracts.sampling import Sampling
+from reverie.nn.distributions.common import batch_of, event_of, sum_event
+
+
+def mix_uniform(probs: Tensor, unimix: float) -> Tensor:
+    """(1 - unimix) probs + unimix / K: no class ever has probability 0 (DreamerV3, section 3; note 10)."""
+    return torch.add(unimix / probs.shape[-1], probs, alpha=1 - unimix) if unimix else probs
+
+
+def one_hot_from(probs: Tensor, uniform: Tensor) -> Tensor:
+    """One-hot draws by the inverse of the cumulative distribution, several times cheaper than `multinomial`.
+
+    Args:
+        probs: (*B, K).
+        uniform: (*B) in [0, 1).
+    """
+    # The last class takes whatever rounding leaves over, so that exactly one entry is 1.
+    index = (probs.cumsum(-1)[..., :-1] <= uniform.unsqueeze(-1)).sum(-1, keepdim=True)  # (*B, 1)
+    return torch.zeros_like(probs).scatter_(-1, index, 1.0)  # (*B, K)
+
+
+class OneHot:
+    """A categorical over one-hot vectors, with a uniform share and straight-through gradients.
+
+    Args:
+        logits: (*B, K), or (*B, G, K) for G independent categoricals with `event_dims=2`. None if `probs` is given.
+        unimix: share of the uniform distribution, in sampling, log-probability, entropy and divergence alike.
+        event_dims: 1 or 2.
+        probs: probabilities instead of logits, already mixed.
+    """
+
+    def __init__(
+        self,
+        logits: Tensor | None = None,
+        unimix: float = 0.0,
+        event_dims: int = 1,
+        *,
+        probs: Tensor | None = None,
+    ) -> None:
+        if probs is None:
+            if logits is None:
+                raise ValueError("OneHot needs logits or probs")
+            probs = mix_uniform(F.softmax(logits, -1), unimix)  # (*B, K)
+        self._plain_logits = logits if unimix == 0 else None
+        self.probs = probs
+        self.event_dims = event_dims
+
+    @cached_property
+    def log_probs(self) -> Tensor:
+        """(*B, K), normalised."""
+        if self._plain_logits is not None:
+            return F.log_softmax(self._plain_logits, -1)
+        return self.probs.clamp_min(torch.finfo(self.probs.dtype).tiny).log()
+
+    @property
+    def batch_shape(self) -> torch.Size:
+        return batch_of(self.probs, self.event_dims)
+
+    @property
+    def event_shape(self) -> torch.Size:
+        return event_of(self.probs, self.event_dims)
+
+    @property
+    def mean(self) -> Tensor:
+        """(*B, K), the probabilities."""
+        return self.probs
+
+    @property
+    def mode(self) -> Tensor:
+        """(*B, K), the most likely one-hot vector, straight-through."""
+        index = self.probs.argmax(-1, keepdim=True)  # (*B, 1)
+        return self.straight_through(torch.zeros_like(self.probs).scatter_(-1, index, 1.0))
+
+    def straight_through(self, sample: Tensor) -> Tensor:
+        """The sample, with the gradient of the probabilities: one_hot + (p - sg(p)). Exactly one-hot in value."""
+        return sample + (self.probs - self.probs.detach()) if self.probs.requires_grad else sample
+
+    def from_noise(self, uniform: Tensor, temperature: float = 1.0) -> Tensor:
+        """A straight-through draw (*B, K) made of uniform noise (*B) in [0, 1)."""
+        probs = self.probs.detach()
+        if temperature != 1.0:
+            probs = F.softmax(self.log_probs.detach() / temperature, -1)
+        return self.straight_through(one_hot_from(probs, uniform))
+
+    def draw(self, sampling: Sampling) -> Tensor:
+        """A straight-through draw (*B, K)."""
+        noise = sampling.rand(self.probs.shape[:-1], device=self.probs.device)  # (*B) or (*B, G)
+        return self.from_noise(noise.to(self.probs.dtype), sampling.temperature)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """(*B, K) one-hot vectors -> (*B)."""
+        return sum_event(value * self.log_probs, self.event_dims)
+
+    def entropy(self) -> Tensor:
+        """(*B)."""
+        return -sum_event(self.probs * self.log_probs, self.event_dims)
+
+    def detach(self) -> OneHot:
+        """The same distribution, cut from the graph."""
+        return OneHot(probs=self.probs.detach(), event_dims=self.event_dims)
+
+    def kl(self, other: OneHot) -> Tensor:
+        """KL(self || other), (*B), summed over the event."""
+        return sum_event(self.probs * (self.log_probs - other.log_probs), self.event_dims)

@@ -1,0 +1,53 @@
+"""Running statistics of observations."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class RunningNormalizer(nn.Module):
+    """(x - mean) / std over everything that `update` has seen; the identity before that.
+
+    The statistics are float64 buffers, merged batch by batch (Chan et al. 1979), so that any order and any split of
+    the same rows gives the same numbers up to rounding.
+
+    Args:
+        shape: of one row.
+        min_std: entries that hardly vary are divided by this, so that a constant one stays harmless when it moves.
+    """
+
+    count: Tensor
+    mean: Tensor
+    m2: Tensor
+
+    def __init__(self, shape: Sequence[int], min_std: float = 1e-3) -> None:
+        super().__init__()
+        self.min_std = min_std
+        self.register_buffer("count", torch.zeros((), dtype=torch.float64))
+        self.register_buffer("mean", torch.zeros(*shape, dtype=torch.float64))
+        self.register_buffer("m2", torch.zeros(*shape, dtype=torch.float64))
+
+    @torch.no_grad()
+    def update(self, rows: Tensor) -> None:
+        """Take in rows (n, *shape)."""
+        if not len(rows):
+            return
+        rows = rows.to(self.mean.device, torch.float64)
+        mean = rows.mean(0)  # (*shape)
+        m2 = (rows - mean).square().sum(0)  # (*shape)
+        total = self.count + len(rows)
+        delta = mean - self.mean
+        self.mean += delta * (len(rows) / total)
+        self.m2 += m2 + delta.square() * (self.count * len(rows) / total)
+        self.count.copy_(total)
+
+    @property
+    def std(self) -> Tensor:
+        """(*shape) float64, at least `min_std`; ones before the first update."""
+        std = (self.m2 / self.count.clamp_min(1)).sqrt().clamp_min(self.min_std)
+        return torch.where(self.count > 0, std, torch.ones_like(std))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(*B, *shape) -> (*B, *shape), in x's dtype."""
+        return (x - self.mean.to(x.dtype)) / self.std.to(x.dtype)

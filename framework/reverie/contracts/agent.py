@@ -18,17 +18,28 @@ if TYPE_CHECKING:
 class AgentParts(Protocol):
     """Read access to every slot. A slot that the recipe leaves empty is None or absent from its mapping."""
 
-    observation: ObservationSpec
-    action: ActionSpec
-    encoder: Encoder
-    dynamics: Dynamics[Any]
-    decoder: Decoder | None
-    decoders: Mapping[str, Decoder]
-    heads: Mapping[str, Head]
-    actor: Actor | None
-    planner: Planner
-    objectives: Mapping[str, Objective]
-    imagination: Imagination
+    @property
+    def observation(self) -> ObservationSpec: ...
+    @property
+    def action(self) -> ActionSpec: ...
+    @property
+    def encoder(self) -> Encoder: ...
+    @property
+    def dynamics(self) -> Dynamics[Any]: ...
+    @property
+    def decoder(self) -> Decoder | None: ...
+    @property
+    def decoders(self) -> Mapping[str, Decoder]: ...
+    @property
+    def heads(self) -> Mapping[str, Head]: ...
+    @property
+    def actor(self) -> Actor | None: ...
+    @property
+    def planner(self) -> Planner: ...
+    @property
+    def objectives(self) -> Mapping[str, Objective]: ...
+    @property
+    def imagination(self) -> Imagination: ...
 
     def preprocess(self, obs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Raw entries (*B, *shape) -> (*B, *model_shape): the one function for training and acting."""

@@ -1,17 +1,16 @@
 """Reverie: swappable parts for world models.
 
-What a plugin needs to describe itself (`hookimpl`, `ComponentSpec`, `Needs`) is imported at once and is light; what
-needs pydantic (`Config`) or torch (`load`, `train`) is imported on first use, so that `reverie --help` is quick.
+Every name is imported on first use: what a plugin needs to describe itself (`hookimpl`, `ComponentSpec`, `Needs`) is
+light, `Config` needs pydantic, `load` and `train` need torch, and `reverie --help` needs none of them.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from reverie.extension.spec import API_VERSION, ComponentSpec, Needs, hookimpl
-
 if TYPE_CHECKING:
     from reverie.api import load, resume, train
     from reverie.extension.config import ActorConfig, Config, LearnerConfig
+    from reverie.extension.spec import API_VERSION, ComponentSpec, Needs, hookimpl
 
 __version__ = "0.1.0"
 __all__ = [
@@ -28,6 +27,10 @@ __all__ = [
 ]
 
 _LAZY = {
+    "API_VERSION": "reverie.extension.spec",
+    "ComponentSpec": "reverie.extension.spec",
+    "Needs": "reverie.extension.spec",
+    "hookimpl": "reverie.extension.spec",
     "ActorConfig": "reverie.extension.config",
     "Config": "reverie.extension.config",
     "LearnerConfig": "reverie.extension.config",

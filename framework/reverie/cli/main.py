@@ -1,0 +1,192 @@
+"""The entry point `reverie`: global options, and verbs that are imported only when they are typed."""
+
+import importlib
+import importlib.util
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from reverie.cli.console import (
+    GlobalOptions,
+    configure,
+    current_plugins,
+    error_console,
+    global_options,
+    make_output_safe,
+    print_error,
+    say,
+)
+from reverie.errors import ReverieError
+
+
+@dataclass(frozen=True)
+class Verb:
+    """A verb of the command line.
+
+    Args:
+        target: `"module:function"` or `"module:app"` (a `typer.Typer`), imported when the verb is typed.
+        summary: its line in `reverie --help`.
+        panel: the heading it stands under there.
+    """
+
+    target: str
+    summary: str
+    panel: str
+
+
+_RUNS, _LOOK = "Train and use agents", "Look around"
+
+VERBS: dict[str, Verb] = {
+    "train": Verb("reverie.cli.train:train", "Train a recipe, with overrides such as env=pendulum seed=1.", _RUNS),
+    "check": Verb("reverie.cli.check:check", "Check a recipe without training it; list everything wrong.", _RUNS),
+    "resume": Verb("reverie.cli.resume:resume", "Go on with a run where it stopped.", _RUNS),
+    "evaluate": Verb("reverie.cli.evaluate:evaluate", "Play episodes with a run's agent and report returns.", _RUNS),
+    "dream": Verb("reverie.cli.dream:dream", "Make a video of what a run's world model imagines.", _RUNS),
+    "recipes": Verb("reverie.cli.recipes:app", "List, show, copy and compare recipes.", _LOOK),
+    "plugins": Verb("reverie.cli.plugins:app", "List, show and examine plugins.", _LOOK),
+    "doctor": Verb("reverie.cli.doctor:doctor", "Check this installation: versions, video, rendering, plugins.", _LOOK),
+}
+"""Every verb, in the order of `--help`. A new verb is one line here and one file."""
+
+
+class VerbGroup(TyperGroup):
+    """The root command. It knows every verb's name and summary, and imports the module of the one that is called."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        for name, verb in VERBS.items():
+            self.add_command(TyperCommand(name, help=verb.summary, short_help=verb.summary, rich_help_panel=verb.panel))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[Any, Any, list[str]]:
+        name, command, rest = super().resolve_command(ctx, args)
+        return (name, _import_verb(name), rest) if name in VERBS else (name, command, rest)
+
+
+def _import_verb(name: str) -> Any:
+    """The real command of a verb, from its module.
+
+    Raises:
+        ReverieError: if this installation does not have the verb.
+    """
+    verb = VERBS[name]
+    module, _, attribute = verb.target.partition(":")
+    if importlib.util.find_spec(module) is None:
+        raise ReverieError(f"this installation does not have the verb {name!r} (no module {module})")
+    found = getattr(importlib.import_module(module), attribute)
+    if not isinstance(found, typer.Typer):
+        app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+        app.command(name, help=found.__doc__ or verb.summary)(found)
+        found = app
+    command = typer.main.get_command(found)
+    command.name = name
+    return command
+
+
+app = typer.Typer(
+    cls=VerbGroup,
+    name="reverie",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="The options above may stand anywhere in the command. `reverie VERB --help` explains a verb.",
+)
+
+
+@app.callback(help="Swappable parts for world models: short recipes become agents that learn by imagining.")
+def _root(
+    ctx: typer.Context,
+    plugin: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="Load a one-file plugin. May be repeated.")
+    ] = None,
+    no_plugin: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Do not import this plugin (also: REVERIE_DISABLE_PLUGINS). Repeatable."),
+    ] = None,
+    trace_plugins: Annotated[
+        bool, typer.Option("--trace-plugins", help="Show every plugin with its distribution, version and file.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+) -> None:
+    configure(GlobalOptions(tuple(plugin or ()), tuple(no_plugin or ()), debug))
+    if version:
+        from reverie import __version__
+
+        say(f"reverie {__version__}")
+        raise typer.Exit
+    if trace_plugins:
+        from reverie.cli.plugins import trace
+
+        trace(current_plugins(strict=False))
+    if ctx.invoked_subcommand is None:
+        if not trace_plugins:
+            say(ctx.get_help())
+        raise typer.Exit
+
+
+_TAKE_VALUE = {"--plugin", "--no-plugin"}
+_FLAGS = {"--trace-plugins", "--debug"}
+
+
+def hoist(arguments: Sequence[str]) -> list[str]:
+    """The same arguments with the global options moved to the front, so that they may stand after the verb.
+
+    Everything after `--` stays as it is.
+    """
+    front: list[str] = []
+    rest: list[str] = []
+    remaining = list(arguments)
+    while remaining:
+        argument = remaining.pop(0)
+        if argument == "--":
+            rest += [argument, *remaining]
+            break
+        if argument in _TAKE_VALUE:
+            front += [argument, *remaining[:1]]
+            del remaining[:1]
+        elif argument in _FLAGS or argument.partition("=")[0] in _TAKE_VALUE:
+            front.append(argument)
+        else:
+            rest.append(argument)
+    return [*front, *rest]
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code: 0, 1 for a finding, 2 for a user's mistake, 130 for Ctrl-C."""
+    command = typer.main.get_command(app)
+    try:
+        command.main(args=hoist(arguments), prog_name="reverie")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except ReverieError as error:
+        if global_options().debug:
+            error_console.print_exception(show_locals=False)
+        print_error(error)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def main() -> None:
+    """The console script."""
+    make_output_safe([sys.stdout, sys.stderr])
+    code = run(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader (`head`) has gone; say nothing more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = code or 1
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -56,7 +56,8 @@ class RandomPolicy:
     def _draw(self, seed: int, step: int) -> Array:
         generator = np.random.default_rng((seed, step))
         if self.action.is_discrete:
-            return np.eye(self.action.size, dtype=np.float32)[generator.integers(self.action.size)]
+            chosen: Array = np.eye(self.action.size, dtype=np.float32)[generator.integers(self.action.size)]
+            return chosen
         return generator.uniform(-1.0, 1.0, self.action.size).astype(np.float32)
 
 

@@ -1,0 +1,53 @@
+"""Options of the learner `dreamer`."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from reverie import LearnerConfig, Needs
+
+
+class DreamerConfig(LearnerConfig):
+    """Actor and critic in imagination. The defaults are what learns best on small tasks."""
+
+    trains: tuple[str, ...] = ("actor", "heads/value")
+    """Slots that this learner steps: the actor, and the critic."""
+    reaches: tuple[str, ...] = ("dynamics", "heads/reward", "heads/continue")
+    """Slots that the actor's gradient passes through, frozen, where it follows the dynamics."""
+    gradient: Literal["auto", "dynamics", "reinforce"] = "auto"
+    """How the actor learns: through the dynamics (V1), or by REINFORCE (current V3). `auto` (V3 of 2023) follows the
+    dynamics for continuous actions and uses REINFORCE for discrete ones."""
+    horizon: int = Field(default=15, gt=0)
+    """Imagined steps, H."""
+    starts: int | None = Field(default=128, gt=0)
+    """Imagined trajectories per update, split evenly over the rows of the batch; null starts from every state."""
+    discount: float = Field(default=0.997, gt=0, le=1)
+    """Discount per step. Give 1 where the continue target already contains it."""
+    lam: float = Field(default=0.95, ge=0, le=1)
+    """The lambda of lambda-returns: 1 trusts imagined rewards, 0 the critic."""
+    entropy: float = Field(default=1e-3, ge=0)
+    """Weight of the policy's entropy."""
+    targets: Literal["online", "slow"] = "online"
+    """Whose values the returns are made of: the critic's (V3), or its slow copy's (V2)."""
+    slow_rate: float = Field(default=0.02, gt=0, le=1)
+    """How far the slow copy of the critic moves towards it after each update."""
+    slow_every: int = Field(default=1, gt=0)
+    """Updates between two moves of the slow copy. V2 copies (`slow_rate: 1`) every 100 updates."""
+    slow_regulariser: float = Field(default=1.0, ge=0)
+    """Weight of the loss that keeps the critic near its slow copy; 0 switches it off."""
+    scale_returns: bool = True
+    """Divide advantages by max(1, range of returns) (V3); V1 and V2 do not."""
+    return_decay: float = Field(default=0.99, ge=0, lt=1)
+    """Decay of the moving average of the range of returns."""
+    baseline: bool = True
+    """With dynamics gradients: whether the value of a state is subtracted, with its own gradient, from its return (V3).
+    V1 leaves it out. REINFORCE always subtracts it."""
+    actor_lr: float = Field(default=3e-4, gt=0)
+    """Learning rate of the actor."""
+    critic_lr: float = Field(default=1e-3, gt=0)
+    """Learning rate of the critic."""
+    eps: float = Field(default=1e-5, gt=0)
+    """Adam's epsilon, of both."""
+
+    def needs(self) -> Needs:
+        return Needs(provides={"dynamics": ("differentiable",)} if self.gradient == "dynamics" else {})

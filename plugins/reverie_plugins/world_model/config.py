@@ -1,0 +1,35 @@
+"""Options of the learner `world_model`."""
+
+from pydantic import Field
+
+from reverie import LearnerConfig
+
+
+class WorldModelConfig(LearnerConfig):
+    """What a world model is trained on. The defaults of `trains` and `objectives` mean every model slot that the
+    recipe fills; a recipe that writes them names exactly what it wants."""
+
+    trains: tuple[str, ...] = (
+        "encoder",
+        "dynamics",
+        "decoder",
+        "decoders/*",
+        "heads/reward",
+        "heads/continue",
+        "objectives/*",
+    )
+    """Slots that this learner steps; those that the recipe leaves empty drop out of the default."""
+    objectives: tuple[str, ...] = ("*",)
+    """Names of the objectives that it runs; all of the recipe's by default."""
+    lr: float = Field(default=1e-3, gt=0)
+    """Learning rate of Adam."""
+    eps: float = Field(default=1e-8, gt=0)
+    """Adam's epsilon."""
+    weight_decay: float = Field(default=0.0, ge=0)
+    """Decoupled weight decay (AdamW); 0 is plain Adam."""
+    reward_scale: float = Field(default=1.0, ge=0)
+    """Weight of the reward head's negative log-likelihood."""
+    continue_scale: float = Field(default=1.0, ge=0)
+    """Weight of the continue head's negative log-likelihood."""
+    continue_discount: float = Field(default=1.0, gt=0, le=1)
+    """Multiplies the continue target. With a discount folded in here, give the behaviour learner `discount: 1`."""

@@ -3,8 +3,10 @@
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
+
 from reverie import Config
 
+Side = Annotated[int, Field(gt=0)]
 Hidden = Literal["all"] | tuple[Annotated[int, Field(ge=0)], ...]
 
 RESERVED = ("render_mode", "max_episode_steps", "disable_env_checker", "id")
@@ -26,15 +28,15 @@ class GymConfig(Config):
     action_repeat: int = Field(default=1, gt=0)
     """Frames for which each action is held. Rewards are summed over them; budgets count the frames."""
     time_limit: int | None = Field(default=None, gt=0)
-    """Frames after which an episode is cut (truncated). Replaces the limit that the id was registered with; null keeps it."""
+    """Frames (not agent steps) after which an episode is cut, that is truncated. Replaces the limit that the id was
+    registered with; null keeps that one."""
     pixels: int | None = Field(default=None, gt=0)
     """Adds an entry `image`, drawn by `env.render()`, of this many pixels on each side. With `hide: {state: all}` the
     agent sees nothing else."""
     hide: dict[str, Hidden] = Field(default_factory=dict)
-    """Entries to remove, whole (`{mission: all}`) or by index (`{state: [1, 3]}` leaves CartPole without velocities)."""
-    image_size: Annotated[int, Field(gt=0)] | tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]] | None = (
-        None
-    )
+    """Entries to remove, whole (`{mission: all}`) or by index (`{state: [1, 3]}` leaves CartPole without velocities).
+    A hidden entry may be of a kind that could not be shown, such as text."""
+    image_size: Side | tuple[Side, Side] | None = None
     """Resize every image entry to this size: one number, or [height, width]. Null leaves them as they are."""
     grey: bool = False
     """Turn colour images into one channel."""
@@ -44,6 +46,7 @@ class GymConfig(Config):
         taken = sorted(set(self.kwargs) & set(RESERVED))
         if taken:
             raise ValueError(
-                f"`kwargs` may not hold {', '.join(taken)}: use `id` and `time_limit`; rendering and checking are the framework's"
+                f"`kwargs` may not hold {', '.join(taken)}: `id` and `time_limit` have keys of their own, "
+                "rendering and checking are the framework's"
             )
         return self

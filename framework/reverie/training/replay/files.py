@@ -1,0 +1,89 @@
+"""Chunk files: written once, under a name that contains their checksum, and verified when they are read."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from reverie.errors import RunError
+from reverie.training.durable import sync_folder, write_durably
+from reverie.training.replay.columns import Columns, Layout
+from reverie.training.replay.mark import CHUNK_NAME, ChunkMark
+
+STAGED = ".staged-"
+
+
+def write_chunk(folder: Path, stream: int, start: int, columns: Columns) -> ChunkMark:
+    """Write columns under a new name: staged, fsynced, renamed, folder fsynced. Existing files are never changed.
+
+    Raises:
+        RunError: when the disk or the folder does not take it, with the path and the bytes needed.
+    """
+    buffer = io.BytesIO()
+    np.savez(buffer, **{name.replace("/", "|"): array for name, array in columns.items()})  # type: ignore[arg-type] # stubs: the flag allow_pickle shadows the arrays' type
+    content = buffer.getvalue()
+    digest = hashlib.sha256(content).hexdigest()
+    rows = len(columns["step_id"])
+    name = f"stream-{stream:05d}-{start:012d}-{rows:06d}-{digest[:12]}.npz"
+    path, staged = folder / name, folder / f"{STAGED}{name}"
+    try:
+        write_durably(staged, content)
+        staged.replace(path)
+        sync_folder(folder)
+    except OSError as error:
+        raise RunError(f"{path}: the replay could not write {len(content)} bytes: {error}") from error
+    return ChunkMark(name, rows, digest)
+
+
+def verify_chunk(folder: Path, chunk: ChunkMark) -> None:
+    """Compare a file with its checksum.
+
+    Raises:
+        RunError: naming the file that is missing or changed.
+    """
+    path = folder / chunk.name
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise RunError(f"{path}: this chunk of the replay cannot be read: {error}") from error
+    if digest != chunk.sha256:
+        raise RunError(f"{path}: this chunk of the replay is corrupt (sha256 {digest}, expected {chunk.sha256})")
+
+
+def read_chunk(folder: Path, chunk: ChunkMark, layout: Layout) -> Columns:
+    """The columns of a file.
+
+    Raises:
+        RunError: naming the file that is missing, damaged, or not of this replay's layout.
+    """
+    path = folder / chunk.name
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            columns = {name: _column(archive, name, chunk.rows, layout) for name in layout}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise RunError(f"{path}: this chunk of the replay is damaged: {type(error).__name__}: {error}") from error
+    return columns
+
+
+def _column(archive: np.lib.npyio.NpzFile, name: str, rows: int, layout: Layout) -> np.ndarray:
+    shape, dtype = layout[name]
+    array = archive[name.replace("/", "|")]
+    if array.shape != (rows, *shape) or array.dtype != dtype:
+        raise ValueError(f"column '{name}' is {array.dtype} {array.shape}, expected {dtype} {(rows, *shape)}")
+    return np.asarray(array)
+
+
+def chunk_files(folder: Path) -> list[Path]:
+    """All chunk files of a folder, finished ones only, by name."""
+    return sorted(path for path in folder.iterdir() if CHUNK_NAME.match(path.name))
+
+
+def staged_files(folder: Path) -> list[Path]:
+    """What a crash left half-written."""
+    return sorted(path for path in folder.iterdir() if path.name.startswith(STAGED))

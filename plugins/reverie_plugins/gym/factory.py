@@ -1,0 +1,63 @@
+"""The `gym` component: makes registered Gymnasium environments in the standard form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import gymnasium as gym
+from numpy.typing import NDArray
+
+from reverie.contracts import EnvironmentFactory
+from reverie.errors import PluginError, ReverieError
+from reverie_plugins.gym.config import GymConfig
+from reverie_plugins.gym.families import ensure_registered
+from reverie_plugins.gym.rendering import Poser, labels_of
+from reverie_plugins.gym.wrapper import StandardForm
+
+
+class GymEnvironment(EnvironmentFactory):
+    """Environments of one registered id. Building it makes one environment to read its spaces, and closes it again.
+
+    Raises:
+        PluginError: when the id is unknown, its library is missing, or the environment cannot be built.
+        EnvironmentFault: when its spaces cannot be brought into the standard form, naming the space.
+    """
+
+    def __init__(self, config: GymConfig) -> None:
+        super().__init__(config)
+        self.config: GymConfig = config
+        self.action_repeat = config.action_repeat
+        self._poser: Poser | None = None
+        env = self._make(render=False)
+        self.observation, self.action = env.specs
+        env.close()
+
+    def make(self, index: int = 0, *, render: bool = False) -> gym.Env[Any, Any]:
+        return self._make(render=render)
+
+    def render_observation(self, obs: Mapping[str, NDArray[Any]]) -> NDArray[Any] | None:
+        if self._poser is None:
+            self._poser = Poser(self.config)
+        return self._poser.draw(obs)
+
+    def entry_labels(self, key: str) -> Sequence[str] | None:
+        return labels_of(self.config, key)
+
+    def _make(self, *, render: bool) -> StandardForm:
+        config = self.config
+        ensure_registered(config.id)
+        drawn = render or config.pixels is not None
+        try:
+            env: gym.Env[Any, Any] = gym.make(
+                config.id,
+                max_episode_steps=config.time_limit,
+                disable_env_checker=True,
+                render_mode="rgb_array" if drawn else None,
+                **config.kwargs,
+            )
+        except ReverieError:
+            raise
+        except Exception as error:
+            raise PluginError(f"env: '{config.id}' cannot be built: {type(error).__name__}: {error}") from error
+        return StandardForm(env, config)

@@ -1,0 +1,52 @@
+"""Encoders, decoders, and the two objectives that tie latent states to observations."""
+
+from reverie import ComponentSpec, hookimpl
+
+_ROOT = "reverie_plugins.perception"
+
+
+@hookimpl
+def reverie_components() -> list[ComponentSpec]:
+    return [*_codecs(), *_objectives()]
+
+
+def _codecs() -> list[ComponentSpec]:
+    kinds = {
+        "vector": ("VectorEncoder", "VectorDecoder", "all vector entries through one MLP", {"vector"}),
+        "image": ("ImageEncoder", "ImageDecoder", "all image entries through convolutions", {"image"}),
+        "auto": ("AutoEncoder", "AutoDecoder", "whatever the observation holds: vectors, images or both",
+                 {"vector", "image"}),
+    }  # fmt: skip
+    specs = []
+    for name, (encoder, decoder, summary, provides) in kinds.items():
+        for kind, target in (("encoder", encoder), ("decoder", decoder)):
+            specs.append(
+                ComponentSpec(
+                    kind=kind,
+                    name=name,
+                    target=f"{_ROOT}.{kind}:{target}",
+                    config=f"{_ROOT}.config:{target}Config",
+                    summary=summary,
+                    provides=frozenset(provides),
+                )
+            )
+    return specs
+
+
+def _objectives() -> list[ComponentSpec]:
+    return [
+        ComponentSpec(
+            kind="objective",
+            name="reconstruction",
+            target=f"{_ROOT}.reconstruction:Reconstruction",
+            config=f"{_ROOT}.config:ReconstructionConfig",
+            summary="the decoder must explain every observation entry",
+        ),
+        ComponentSpec(
+            kind="objective",
+            name="contrastive",
+            target=f"{_ROOT}.contrastive:Contrastive",
+            config=f"{_ROOT}.config:ContrastiveConfig",
+            summary="states must tell their own observation from all others of the batch; needs no decoder",
+        ),
+    ]

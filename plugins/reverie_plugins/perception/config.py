@@ -1,0 +1,134 @@
+"""Options of encoders, decoders and objectives."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from reverie import Config, Needs
+
+Sizes = Mapping[str, Mapping[str, Any]]
+
+_VECTOR: Sizes = {
+    "xs": {"units": 64},
+    "s": {"units": 128},
+    "m": {"units": 256},
+    "v1": {"units": 300},
+    "v3_xs": {"units": 256, "layers": 1},
+    "v3_s": {"units": 512, "layers": 2},
+    "v3_m": {"units": 640, "layers": 3},
+    "v3_l": {"units": 768, "layers": 4},
+    "v3_xl": {"units": 1024, "layers": 5},
+}
+_IMAGE: Sizes = {
+    "xs": {"depth": 8},
+    "s": {"depth": 16},
+    "m": {"depth": 24},
+    "v1": {"depth": 32},
+    "v3_xs": {"depth": 24},
+    "v3_s": {"depth": 32},
+    "v3_m": {"depth": 48},
+    "v3_l": {"depth": 64},
+    "v3_xl": {"depth": 96},
+}
+_BOTH: Sizes = {size: {**_VECTOR[size], **_IMAGE[size]} for size in _VECTOR}
+
+
+class LayersConfig(Config):
+    """What all networks here share."""
+
+    norm: Literal["layer", "rms", "none"] = "layer"
+    """Normalisation of the hidden layers; in convolutions over the channels of each pixel."""
+    activation: Literal["silu", "relu", "elu", "gelu", "tanh"] = "silu"
+    """Activation of the hidden layers."""
+
+
+class VectorEncoderConfig(LayersConfig):
+    """Options of encoder `vector`."""
+
+    units: int = Field(default=64, gt=0)
+    """Units of each layer, and size of the embedding."""
+    layers: int = Field(default=2, gt=0)
+    """Layers."""
+
+    presets: ClassVar[Sizes] = _VECTOR
+
+
+class ImageEncoderConfig(LayersConfig):
+    """Options of encoder `image`."""
+
+    depth: int = Field(default=8, gt=0)
+    """Channels of the first convolution; each further one has twice as many."""
+    smallest: int = Field(default=4, gt=1)
+    """Images are halved while both sides stay at this size or above."""
+
+    presets: ClassVar[Sizes] = _IMAGE
+
+
+class AutoEncoderConfig(VectorEncoderConfig, ImageEncoderConfig):
+    """Options of encoder `auto`: those of `vector` and `image`; what the observation lacks is ignored."""
+
+    presets: ClassVar[Sizes] = _BOTH
+
+
+class VectorDecoderConfig(LayersConfig):
+    """Options of decoder `vector`."""
+
+    units: int = Field(default=64, gt=0)
+    """Units of each hidden layer."""
+    layers: int = Field(default=2, ge=0)
+    """Hidden layers."""
+    vector_scale: float = Field(default=10.0, gt=0)
+    """Weight of the squared error of vector entries, summed over their numbers: a normal of variance
+    1 / (2 x weight). More than 1 keeps small but decisive numbers above the free nats."""
+
+    presets: ClassVar[Sizes] = _VECTOR
+
+
+class ImageDecoderConfig(LayersConfig):
+    """Options of decoder `image`."""
+
+    depth: int = Field(default=8, gt=0)
+    """Channels of the last hidden convolution; each one before has twice as many."""
+    smallest: int = Field(default=4, gt=1)
+    """Size at which the grid starts, as in the encoder."""
+    image_scale: float = Field(default=1.0, gt=0)
+    """Weight of the squared error of images, summed over pixels and channels."""
+
+    presets: ClassVar[Sizes] = _IMAGE
+
+
+class AutoDecoderConfig(VectorDecoderConfig, ImageDecoderConfig):
+    """Options of decoder `auto`: those of `vector` and `image`; what the observation lacks is ignored."""
+
+    presets: ClassVar[Sizes] = _BOTH
+
+
+class ReconstructionConfig(Config):
+    """Options of objective `reconstruction`."""
+
+    scale: float = Field(default=1.0, ge=0)
+    """Weight of all entries together."""
+    decoder: str | None = None
+    """Name of a further decoder (`decoders/<name>`); null uses the slot `decoder`."""
+
+    def needs(self) -> Needs:
+        return Needs(slots=("decoder" if self.decoder is None else f"decoders/{self.decoder}",))
+
+
+class ContrastiveConfig(Config):
+    """Options of objective `contrastive`."""
+
+    scale: float = Field(default=1.0, ge=0)
+    """Weight of the loss, which lies between 0 and the logarithm of the number of candidates."""
+    source: Literal["state", "prior"] = "state"
+    """`state`: the filtered state must recognise its own observation. `prior`: the state predicted from the past and
+    the action must recognise the observation that came; episode starts, which nothing predicts, are left out."""
+    size: int = Field(default=64, gt=0)
+    """Size of the space in which states and observations are compared."""
+    units: int = Field(default=64, gt=0)
+    """Units of the hidden layer between a state and that space."""
+    temperature: float = Field(default=0.1, gt=0)
+    """Cosine similarities are divided by this."""
+    neighbours: int = Field(default=0, ge=0)
+    """Observations of the same episode within this many steps are not used as wrong answers: they may look the same."""

@@ -1,0 +1,138 @@
+"""The recurrent state-space model (Hafner et al. 2019, 2020, 2021, 2023).
+
+deter_t = GRU(deter_{t-1}, [stoch_{t-1}, action_t])     prior: stoch_t ~ p(. | deter_t)
+                                                    posterior: stoch_t ~ q(. | deter_t, embed_t)
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from reverie.contracts import ActionSpec, Dynamics, Observed, Sampling, View
+from reverie.nn import MLP, GRUCell, Norm, OneHot, activate, kl_balanced, kl_joint, linear
+from reverie.nn.distributions import Normal
+from reverie_plugins.rssm.config import RSSMConfig
+from reverie_plugins.rssm.latent import Categorical, Gaussian, RSSMLatent
+
+
+class RSSM(Dynamics[RSSMLatent]):
+    """A deterministic recurrent path and a stochastic state that a prior predicts and a posterior corrects.
+
+    What does not depend on the recurrent state is computed for all steps at once: the action's and the embedding's part
+    of the layers that read them, and the whole prior, which filtering itself never needs.
+    """
+
+    def __init__(self, config: RSSMConfig, embed_size: int, action: ActionSpec) -> None:
+        super().__init__(config, embed_size, action)
+        self.config = config
+        self.continuous = not action.is_discrete
+        self.family: Any = (
+            Categorical(config.stoch_size, config.classes, config.unimix)
+            if config.latent == "categorical"
+            else Gaussian(config.stoch_size, config.min_std)
+        )
+        plain, hidden = config.norm == "none", config.hidden
+        self.stoch_in = linear(self.family.size, hidden, bias=False)
+        self.action_in = linear(action.size, hidden, bias=plain)
+        self.input_norm = Norm(hidden, config.norm)
+        self.cell = GRUCell(hidden, config.deter, config.norm)
+        self.prior = MLP(config.deter, hidden, config.layers, self.family.outputs, config.norm, config.activation)
+        self.deter_in = linear(config.deter, hidden, bias=False)
+        self.embed_in = linear(embed_size, hidden, bias=plain)
+        self.posterior_norm = Norm(hidden, config.norm)
+        self.posterior = MLP(hidden, hidden, config.layers - 1, self.family.outputs, config.norm, config.activation)
+        self.feature_size = self.code_size = config.deter + self.family.size
+
+    def initial(self, batch_size: int) -> RSSMLatent:
+        weight = self.stoch_in.weight
+        latent: RSSMLatent = self.family.initial(weight.new_zeros(batch_size, self.config.deter))
+        return latent
+
+    def observe(
+        self,
+        embed: Tensor,
+        action: Tensor,
+        is_first: Tensor,
+        state: RSSMLatent | None = None,
+        *,
+        sampling: Sampling,
+    ) -> Observed[RSSMLatent]:
+        rows = len(is_first)
+        start = self.initial(rows) if state is None else state
+        deter, stoch = start.deter, start.stoch.flatten(1)  # (B, D), (B, S)
+        forget = is_first.unsqueeze(-1)  # (B, T, 1)
+        actions = self._project_action(action.masked_fill(forget, 0.0)).unbind(1)  # T x (B, hidden)
+        embeds = self.embed_in(embed).unbind(1)  # T x (B, hidden)
+        deters, stochs, parameters, spare = [], [], [], []
+        for forget_t, action_t, embed_t in zip(forget.unbind(1), actions, embeds, strict=True):
+            # Noise is drawn step by step so that a chunk observed in parts gives the numbers of the whole.
+            noise = self.family.noise(sampling, rows, 2, deter)  # (B, 2, G), or None
+            deter = self._advance(deter.masked_fill(forget_t, 0.0), stoch.masked_fill(forget_t, 0.0), action_t)
+            posterior = self._posterior(deter, embed_t)
+            drawn = self._draw(posterior, None if noise is None else noise[:, 0], sampling)  # (B, G, K) or (B, S)
+            stoch = drawn.flatten(1)  # (B, S)
+            deters.append(deter)
+            stochs.append(drawn)
+            parameters.append(self.family.parameters(posterior))
+            if noise is not None:
+                spare.append(noise[:, 1])
+        deters_all = torch.stack(deters, 1)  # (B, T, D)
+        stacked = [torch.stack(column, 1) for column in zip(*parameters, strict=True)]  # each (B, T, ...)
+        states = self.family.latent(deters_all, torch.stack(stochs, 1), stacked)
+        priors = self._prior(deters_all, torch.stack(spare, 1) if spare else None, sampling)
+        last = self.family.latent(deter, drawn, parameters[-1])
+        return Observed(states=states, priors=priors, train=states, last=last)
+
+    def imagine(self, state: RSSMLatent, action: Tensor, sampling: Sampling) -> RSSMLatent:
+        deter = self._advance(state.deter, state.stoch.flatten(1), self._project_action(action))  # (B, D)
+        noise = self.family.noise(sampling, len(action), 1, deter)  # (B, 1, G), or None
+        return self._prior(deter, None if noise is None else noise[:, 0], sampling)
+
+    def losses(self, view: View) -> dict[str, Tensor]:
+        """`kl_dyn` and `kl_rep` (free: each), or `kl`; see `reverie.nn.kl` for the formulas.
+
+        With `free: mean` the floor is decided by the mean over the whole batch of all ranks, so that single entries of
+        the (B, T) answer mean nothing: only their mean does.
+        """
+        observed, kl = view.observed, self.config.kl
+        posterior, prior = observed.states.distribution, observed.priors.distribution
+        if kl.free == "each":
+            dyn, rep = kl_balanced(posterior, prior, dyn=kl.dyn, rep=kl.rep, free_nats=kl.free_nats)
+            return {"kl_dyn": dyn, "kl_rep": rep}
+        joint = kl_joint(posterior, prior, scale=kl.scale, free_nats=kl.free_nats, floor=kl.free, balance=kl.balance)
+        return {"kl": joint}
+
+    def _project_action(self, action: Tensor) -> Tensor:
+        """(*B, A) -> (*B, hidden). Draws of an actor may leave the bounds that the environment clips to: the model is
+        shown what would be executed, while the gradient still passes (DreamerV3's code)."""
+        if self.continuous:
+            action = action / action.detach().abs().clamp_min(1.0)
+        return F.linear(action, self.action_in.weight, self.action_in.bias)
+
+    def _advance(self, deter: Tensor, stoch: Tensor, action: Tensor) -> Tensor:
+        """(B, D), (B, S) and the projected action (B, hidden) -> the next deter (B, D)."""
+        joined = torch.addmm(action, stoch, self.stoch_in.weight.t())  # (B, hidden)
+        inputs = activate(self.config.activation, self.input_norm.forward(joined))  # (B, hidden)
+        return self.cell.forward(inputs, deter)
+
+    def _posterior(self, deter: Tensor, embed: Tensor) -> OneHot | Normal:
+        """(B, D) and the projected embedding (B, hidden) -> q(stoch)."""
+        joined = torch.addmm(embed, deter, self.deter_in.weight.t())  # (B, hidden)
+        hidden = activate(self.config.activation, self.posterior_norm.forward(joined))  # (B, hidden)
+        distribution: OneHot | Normal = self.family.distribution(self.posterior(hidden))
+        return distribution
+
+    def _prior(self, deter: Tensor, noise: Tensor | None, sampling: Sampling) -> RSSMLatent:
+        """(*B, D) and noise (*B, G) -> a state whose stoch is a draw of p(stoch | deter)."""
+        distribution = self.family.distribution(self.prior(deter))
+        stoch = self._draw(distribution, noise, sampling)
+        latent: RSSMLatent = self.family.latent(deter, stoch, self.family.parameters(distribution))
+        return latent
+
+    @staticmethod
+    def _draw(distribution: OneHot | Normal, noise: Tensor | None, sampling: Sampling) -> Tensor:
+        return distribution.mode if noise is None else distribution.from_noise(noise, sampling.temperature)

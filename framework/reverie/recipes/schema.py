@@ -1,9 +1,9 @@
 """What a recipe may say besides its components. Every default of a recipe's own keys lives here."""
 
 from collections.abc import Iterator
-from typing import Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from reverie.extension.config import Config
 
@@ -78,6 +78,15 @@ class Rounds(Config):
     """How often."""
     stages: tuple[Stage, ...] = Field(min_length=1)
     """What is repeated."""
+
+
+def _entry_kind(value: Any) -> str:
+    """Which of the two an entry of `stages` is, so that errors speak of one of them only."""
+    keys = value if isinstance(value, dict) else getattr(value, "model_fields_set", ())
+    return "rounds" if "rounds" in keys else "stage"
+
+
+StageEntry = Annotated[Annotated[Stage, Tag("stage")] | Annotated[Rounds, Tag("rounds")], Discriminator(_entry_kind)]
 
 
 class Budget(Config):
@@ -190,7 +199,7 @@ class Settings(Config):
     """Folder of the run; null makes `runs/<recipe>-<env>-<time>`."""
     size: str | None = None
     """Preset for every component that has one of this name; a slot's own `size` wins."""
-    stages: tuple[Stage | Rounds, ...] = ()
+    stages: tuple[StageEntry, ...] = ()
     """What happens, in order."""
     budget: Budget = Budget()
     """Caps over the whole run."""

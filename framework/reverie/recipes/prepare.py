@@ -1,0 +1,102 @@
+"""From a recipe's name to a checked `Recipe`: composition, schema, wiring, the plugins' own checks."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from reverie.errors import Problem, RecipeError
+from reverie.extension.catalogue import LookupFailure
+from reverie.extension.manager import Plugins, load_plugins
+from reverie.extension.names import suggest
+from reverie.recipes import overrides as command_line
+from reverie.recipes.chain import Chain
+from reverie.recipes.compose import Composition, compose
+from reverie.recipes.locate import Document, printable, read_document, shown
+from reverie.recipes.lock import check_lock
+from reverie.recipes.recipe import Recipe
+from reverie.recipes.roots import primary
+from reverie.recipes.slots import KeyPath, dotted
+from reverie.recipes.validate import Validator, settings
+from reverie.recipes.wiring import check_wiring
+
+
+def prepare(recipe: str | Path, overrides: Sequence[str] = (), *, plugins: Plugins | None = None) -> Recipe:
+    """Compose, validate and check a recipe.
+
+    Args:
+        recipe: the name of a recipe, or a path that ends in `.yaml` (a lock file too).
+        overrides: as on the command line, such as `env=pendulum` or `dynamics.deter=64`.
+        plugins: those to use; loaded if not given.
+
+    Raises:
+        RecipeError: with every problem that was found.
+    """
+    plugins = plugins or load_plugins()
+    composition = composed(recipe, overrides, plugins)
+    problems = list(composition.problems)
+    if not all(layer.document.readable for layer in composition.layers) or not composition.data:
+        raise RecipeError(problems or [Problem("the recipe is empty", composition.where(()))])
+    lock = composition.document.data.get("lock")
+    notes, faults = check_lock(lock, composition.where(("lock",)), plugins) if lock is not None else ([], [])
+    problems += faults
+    values, faults = settings(composition)
+    problems += faults
+    validator = Validator(composition, plugins.catalogue, values.size)
+    choices = validator.choices()
+    problems += validator.problems
+    result = Recipe(
+        name=_name(composition.document),
+        settings=values,
+        choices=choices,
+        plugins=plugins,
+        resolved=composition.data,
+        notes=[*notes, *composition.notes],
+        overrides=tuple(overrides),
+        origins={shown(layer.document.path): layer.document.sha256 for layer in composition.layers},
+        places={dotted(key): composition.where(key) for key in leaves(composition.data)},
+    )
+    problems += check_wiring(result, validator.refused, composition.where)
+    if not problems:
+        problems += plugins.check_recipe(result)
+    if problems:
+        raise RecipeError(list(dict.fromkeys(problems)))
+    return result
+
+
+def composed(recipe: str | Path, overrides: Sequence[str], plugins: Plugins) -> Composition:
+    """The first step alone: what Hydra makes of the files and the command line.
+
+    Raises:
+        RecipeError: if there is no such recipe.
+    """
+    path, roots = primary(recipe, plugins.recipe_roots())
+    if path is None:
+        hint = suggest(str(recipe), roots.recipes())
+        what = f"there is no recipe {printable(recipe)!r}" + (f" ({hint})" if hint else "")
+        fix = f"recipes: {', '.join(roots.recipes()) or 'none'}; a path must end in .yaml"
+        raise RecipeError([Problem(what, "", "", "", fix)])
+
+    def lookup(kind: str, name: str) -> Problem | None:
+        try:
+            plugins.catalogue.get(kind, name)
+        except LookupFailure as failure:
+            return failure.problem
+        return None
+
+    return compose(read_document(path), Chain(roots, lookup), command_line.parse(overrides))
+
+
+def _name(document: Document) -> str:
+    """A recipe's name: that of its file, or what a lock says."""
+    lock = document.data.get("lock")
+    name = lock.get("recipe") if isinstance(lock, dict) else None
+    return name if isinstance(name, str) and name.isidentifier() else document.path.name.partition(".")[0]
+
+
+def leaves(data: Any, path: KeyPath = ()) -> Iterator[KeyPath]:
+    """The key path of every value in nested data; a list is one value."""
+    if isinstance(data, Mapping) and data:
+        for key, value in data.items():
+            yield from leaves(value, (*path, key))
+    elif path:
+        yield path

@@ -1,0 +1,234 @@
+"""Do the parts fit? Needs and provides, spaces, stages, and who trains what."""
+
+from collections.abc import Iterable, Iterator
+from itertools import combinations
+
+from pydantic import ValidationError
+
+from reverie.errors import PluginError, Problem
+from reverie.extension.catalogue import Component
+from reverie.extension.names import suggest
+from reverie.extension.spec import Needs
+from reverie.recipes.messages import Locate
+from reverie.recipes.recipe import Choice, Recipe
+from reverie.recipes.schema import Rounds, Stage
+from reverie.recipes.slots import KeyPath, dotted, key_of, kind_of
+from reverie.recipes.spaces import check_spaces
+
+REQUIRED = ("encoder", "dynamics", "planner")
+"""Slots without which stages cannot run, besides `env`."""
+
+
+def check_wiring(recipe: Recipe, refused: set[str], where: Locate) -> list[Problem]:
+    """Everything that is wrong with how the slots and stages fit together.
+
+    Args:
+        recipe: validated piece by piece.
+        refused: slots about which something was said already; nothing more is said about them.
+        where: `file:line` of a key.
+    """
+    return Wiring(recipe, refused, where).check()
+
+
+def default_needs(component: Component) -> Needs:
+    """What a component needs with its default options; nothing where these cannot be had."""
+    try:
+        return component.load_config()().needs()
+    except (PluginError, ValidationError):  # an option without a default
+        return Needs()
+
+
+class Wiring:
+    """One check of one recipe."""
+
+    def __init__(self, recipe: Recipe, refused: set[str], where: Locate) -> None:
+        self.recipe = recipe
+        self.refused = refused
+        self.where = where
+        self.problems: list[Problem] = []
+        self.catalogue = recipe.plugins.catalogue
+
+    def check(self) -> list[Problem]:
+        self.check_plan()
+        for choice in self.recipe.choices.values():
+            self.check_needs(choice)
+        for name in self.recipe.group("learners"):
+            self.check_learner(name)
+        for path, stage in self.stages():
+            self.check_stage(path, stage)
+        self.check_stage_names()
+        return [*self.problems, *check_spaces(self.recipe, self.where)]
+
+    def report(self, key: KeyPath, what: str, why: str = "", fix: str = "") -> None:
+        self.problems.append(Problem(what, self.where(key), dotted(key), why, fix))
+
+    def filled(self, slot: str) -> bool:
+        return slot in self.recipe.choices or slot in self.refused
+
+    def check_plan(self) -> None:
+        """A recipe has stages or one external learner, and the slots that these need."""
+        external = self.recipe.choice("external")
+        staged = bool(self.recipe.resolved.get("stages"))
+        if external is not None and staged:
+            self.report(
+                ("external",),
+                "a recipe has either `stages` or an external learner, and this one has both",
+                f"{external.name} trains by its own procedure, so the stages would never run",
+                "write `stages: []`, or remove the external learner with external=null",
+            )
+        elif not self.filled("external") and not staged:
+            self.report(
+                ("stages",),
+                "nothing would be trained: this recipe has no stages and no external learner",
+                "",
+                "add `stages:` as in recipes/dreamer.yaml, or start from it with `- dreamer` in the defaults list",
+            )
+        for slot in ("env", *(REQUIRED if not self.filled("external") else ())):
+            if not self.filled(slot):
+                names = ", ".join(self.catalogue.names(kind_of(slot) or slot)) or "none is installed"
+                fix = f"add `- {slot}: <component>` to the defaults list; components: {names}"
+                self.report(key_of(slot), f"{slot}: this slot is empty", "every recipe with stages needs it", fix)
+
+    def check_needs(self, choice: Choice) -> None:
+        """Slots and capabilities that a component needs of others."""
+        needs = choice.needs
+        who = f"{choice.slot} ({choice.name})"
+        for slot in dict.fromkeys((*needs.slots, *needs.provides)):
+            if not self.filled(slot):
+                fix = self.fill(slot, needs.provides.get(slot, ()))
+                self.report(
+                    key_of(choice.slot),
+                    f"{who} needs {slot}, which is empty",
+                    "",
+                    fix + self.alternatives(choice, slot),
+                )
+        for slot, capabilities in needs.provides.items():
+            other = self.recipe.choice(slot)
+            for capability in capabilities if other else ():
+                if other and capability not in other.provides:
+                    what = f"{who} needs {slot} to provide {capability!r}, which {other.name} does not"
+                    self.report(
+                        key_of(slot), what, "", self.instead(slot, (capability,)) + self.alternatives(choice, slot)
+                    )
+
+    def fill(self, slot: str, capabilities: Iterable[str]) -> str:
+        kind = kind_of(slot)
+        if kind is None:
+            return f"there is no slot of that name: tell the author of the plugin that asks for {slot!r}"
+        names = self.offering(kind, capabilities)
+        if not names:
+            return f"no installed {kind} fits; see `reverie plugins list`"
+        return f"add `- {slot}: {names[0]}` to the defaults list, or {slot}={names[0]} (choices: {', '.join(names)})"
+
+    def instead(self, slot: str, capabilities: Iterable[str]) -> str:
+        names = self.offering(kind_of(slot) or "", capabilities)
+        if not names:
+            return f"no installed {kind_of(slot)} provides it; see `reverie plugins list`"
+        return f"use {slot}={names[0]} (choices: {', '.join(names)})"
+
+    def offering(self, kind: str, capabilities: Iterable[str]) -> list[str]:
+        """Installed components of a kind that provide these capabilities."""
+        wanted = set(capabilities)
+        return [one.reference for one in self.catalogue.components(kind) if wanted <= one.spec.provides]
+
+    def alternatives(self, choice: Choice, slot: str) -> str:
+        """Other components for the slot that asks, which do without."""
+        if choice.kind not in ("objective", "planner"):
+            return ""
+        names = []
+        for one in self.catalogue.components(choice.kind):
+            needs = one.spec.needs | default_needs(one)
+            if slot not in (*needs.slots, *needs.provides) and one.name != choice.name:
+                names.append(one.reference)
+        article = "an" if choice.kind[0] in "aeiou" else "a"
+        return f"; or {article} {choice.kind} that does without: {', '.join(names)}" if names else ""
+
+    def check_learner(self, name: str) -> None:
+        """`trains`, `reaches` and `objectives` name what exists."""
+        config = self.recipe.learner_config(name)
+        key = ("learners", name)
+        present = self.recipe.model_slots()
+        for field in ("trains", "reaches"):
+            for slot in getattr(config, field):
+                if slot not in present and slot not in self.refused:
+                    hint = suggest(slot, present)
+                    what = f"learners/{name}: `{field}` names {slot!r}, which is empty" + (f" ({hint})" if hint else "")
+                    self.report((*key, field), what, "", f"filled slots: {', '.join(present)}")
+        objectives = self.recipe.group("objectives")
+        for objective in config.objectives:
+            if objective not in objectives and f"objectives/{objective}" not in self.refused:
+                hint = suggest(objective, objectives)
+                what = f"learners/{name}: there is no objective {objective!r}" + (f" ({hint})" if hint else "")
+                fix = f"objectives of this recipe: {', '.join(objectives) or 'none'}"
+                self.report((*key, "objectives"), what, "", fix)
+
+    def stages(self) -> Iterator[tuple[KeyPath, Stage]]:
+        for number, entry in enumerate(self.recipe.settings.stages):
+            if isinstance(entry, Rounds):
+                for inner, stage in enumerate(entry.stages):
+                    yield ("stages", number, "stages", inner), stage
+            else:
+                yield ("stages", number), entry
+
+    def check_stage_names(self) -> None:
+        seen: dict[str, KeyPath] = {}
+        for path, stage in self.stages():
+            if stage.name in seen:
+                what = f"two stages are called {stage.name!r}"
+                self.report(
+                    (*path, "name"), what, f"the first is at {self.where((*seen[stage.name], 'name'))}", "rename one"
+                )
+            seen.setdefault(stage.name, path)
+
+    def check_stage(self, path: KeyPath, stage: Stage) -> None:
+        """One stage: its learners exist and share nothing, its policy and its slots exist, and it ends."""
+        learners = self.recipe.group("learners")
+        for name in stage.learners:
+            if name not in learners and f"learners/{name}" not in self.refused:
+                hint = suggest(name, learners)
+                what = f"stage {stage.name}: there is no learner {name!r}" + (f" ({hint})" if hint else "")
+                fix = f"learners of this recipe: {', '.join(learners) or 'none'}"
+                self.report((*path, "learners"), what, "", fix)
+        if stage.collect.policy == "actor" and not self.filled("actor"):
+            fix = "add `- actor: ...` to the defaults list, or collect with `policy: planner`"
+            self.report((*path, "collect", "policy"), f"stage {stage.name}: there is no actor to collect with", "", fix)
+        present = self.recipe.model_slots()
+        for slot in stage.freeze:
+            if slot not in present and slot not in self.refused:
+                hint = suggest(slot, present)
+                what = f"stage {stage.name}: `freeze` names {slot!r}, which is empty" + (f" ({hint})" if hint else "")
+                self.report((*path, "freeze"), what, "", f"filled slots: {', '.join(present)}")
+        self.check_disjoint(path, stage)
+        self.check_end(path, stage)
+
+    def check_disjoint(self, path: KeyPath, stage: Stage) -> None:
+        known = [name for name in dict.fromkeys(stage.learners) if f"learners/{name}" in self.recipe.choices]
+        if len(known) < len(stage.learners) and len(set(stage.learners)) < len(stage.learners):
+            self.report((*path, "learners"), f"stage {stage.name}: a learner is named twice")
+        for first, second in combinations(known, 2):
+            shared = set(self.recipe.learner_config(first).trains) & set(self.recipe.learner_config(second).trains)
+            if shared:
+                named = ", ".join(sorted(shared))
+                self.report(
+                    (*path, "learners"),
+                    f"stage {stage.name}: the learners {first!r} and {second!r} both train {named}",
+                    "two optimizers on one parameter undo each other's steps",
+                    f"take {named} out of learners.{first}.trains or learners.{second}.trains, or use two stages",
+                )
+
+    def check_end(self, path: KeyPath, stage: Stage) -> None:
+        """A stage can only end by something that moves while it runs."""
+        choices = [choice for name in stage.learners if (choice := self.recipe.choice(f"learners/{name}"))]
+        if len(choices) < len(stage.learners):
+            return
+        evolves = any("evolution" in choice.provides for choice in choices)
+        moves = {"minutes"}
+        if stage.collect.policy != "none" or evolves:
+            moves |= {"env_steps", "episodes"}
+        if choices:
+            moves |= {"updates", "generations"} if evolves else {"updates"}
+        given = [name for name, value in stage.until.model_dump().items() if value is not None]
+        if not moves & set(given):
+            fix = f"end it by one of: {', '.join(sorted(moves))}"
+            what = f"stage {stage.name} would never end: nothing in it counts {' or '.join(given)}"
+            self.report((*path, "until"), what, "", fix)

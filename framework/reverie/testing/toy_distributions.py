@@ -91,7 +91,7 @@ class ToyOneHot:
         probs = (self.logits / sampling.temperature).softmax(-1)
         uniform = sampling.rand((*self.batch_shape, 1), device=probs.device, dtype=probs.dtype)
         index = (probs.cumsum(-1) < uniform).sum(-1).clamp(max=probs.shape[-1] - 1)  # (*B)
-        return self._one_hot(index) + probs - probs.detach()
+        return self._one_hot(index) + (probs - probs.detach())  # the brackets keep the value exactly one-hot
 
     def _one_hot(self, index: Tensor) -> Tensor:
         return torch.nn.functional.one_hot(index, self.logits.shape[-1]).to(self.logits.dtype)

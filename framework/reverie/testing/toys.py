@@ -47,6 +47,7 @@ __all__ = [
     "ToyPlanner",
     "ToyPosteriorEncoder",
     "point_latent",
+    "random_actions",
     "toy_action",
     "toy_batch",
     "toy_observation",
@@ -66,6 +67,14 @@ def toy_observation(*, size: int = 5, image: bool = False, second: bool = False)
 def toy_action(kind: str = "continuous", size: int = 2) -> ActionSpec:
     """A small action space of either kind."""
     return ActionSpec("discrete" if kind == "discrete" else "continuous", size)
+
+
+def random_actions(shape: Sequence[int], action: ActionSpec, generator: torch.Generator | None = None) -> Tensor:
+    """Uniformly random legal actions, (*shape, A)."""
+    if action.is_discrete:
+        index = torch.randint(action.size, tuple(shape), generator=generator)
+        return nn.functional.one_hot(index, action.size).float()
+    return torch.rand(*shape, action.size, generator=generator) * 2 - 1
 
 
 def toy_batch(
@@ -100,11 +109,7 @@ def toy_batch(
         else:
             low, high = max(spec.low, -3.0), min(spec.high, 3.0)
             obs[key] = torch.randn(B, T, *spec.shape, generator=generator).clamp(low, high)
-    if action.is_discrete:
-        index = torch.randint(action.size, (B, T), generator=generator)
-        chosen = nn.functional.one_hot(index, action.size).float()  # (B, T, A)
-    else:
-        chosen = torch.rand(B, T, action.size, generator=generator) * 2 - 1  # (B, T, A)
+    chosen = random_actions((B, T), action, generator)  # (B, T, A)
     keep = (~is_first).float()
     return Batch(
         obs=obs,
@@ -311,6 +316,13 @@ class ToyAgent(nn.Module):
         return {
             key: obs[key].movedim(-1, -3).to(dtype) / 255 if spec.is_image else obs[key].to(dtype)
             for key, spec in self.observation.items()
+        }
+
+    def postprocess(self, entries: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The way back from `preprocess`, float32."""
+        return {
+            key: (value.movedim(-3, -1) * 255 if self.observation[key].is_image else value).float()
+            for key, value in entries.items()
         }
 
     def module(self, slot: str) -> nn.Module:

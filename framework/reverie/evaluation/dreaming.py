@@ -102,7 +102,10 @@ def _decoded(agent: Any, states: Latent) -> dict[str, Array]:
     if decoder is None:
         return {}
     expected = {key: distribution.mean for key, distribution in decoder(states.code).items()}  # (1, T, *model_shape)
-    return {key: value[0].cpu().numpy() for key, value in agent.postprocess(expected).items()}
+    raw = {key: value[0].cpu().numpy() for key, value in agent.postprocess(expected).items()}
+    return {
+        key: value.round().astype(np.uint8) if agent.observation[key].is_image else value for key, value in raw.items()
+    }
 
 
 def _column(values: Tensor) -> Array:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import imageio.v2 as imageio
 import numpy as np
@@ -39,12 +40,15 @@ def write_film(path: Path, frames: Iterable[Image.Image], fps: int) -> int:
 def _mp4(path: Path, frames: Iterable[Image.Image], fps: int) -> int:
     options = ["-crf", "20", "-preset", "veryfast", "-movflags", "+faststart"]
     count = 0
-    with imageio.get_writer(
+    film: Any = imageio.get_writer(
         path, fps=fps, codec="libx264", quality=None, macro_block_size=2, pixelformat="yuv420p", output_params=options
-    ) as film:
+    )
+    try:
         for frame in frames:
             film.append_data(np.asarray(frame))
             count += 1
+    finally:
+        film.close()
     return count
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -94,6 +95,8 @@ class Poser:
         if not np.isfinite(full).all():
             return None
         if self._environment is None:
+            if not os.environ.get("DISPLAY") and not os.environ.get("WAYLAND_DISPLAY"):
+                os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # or SDL complains aloud that there is no screen
             self._environment = gym.make(
                 self.config.id, render_mode="rgb_array", disable_env_checker=True, **self.config.kwargs
             ).unwrapped

@@ -1,0 +1,113 @@
+"""`reverie evaluate RUN`: returns of a trained agent by the evaluation protocol."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from reverie.cli.console import clean, current_plugins, print_json, say, styled, table
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from reverie.evaluation.protocol import EvaluationResult
+    from reverie.evaluation.reopen import Opened
+
+_SHOWN = 12  # single returns are listed up to this many episodes
+
+
+class Choice(StrEnum):
+    """How latents and actions are chosen."""
+
+    mode = "mode"
+    sample = "sample"
+
+
+def evaluate(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="Another planner or environment, such as planner=cem."),
+    ] = None,
+    episodes: Annotated[
+        int | None, typer.Option(min=1, help="Episodes, side by side.", show_default="the recipe's")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Episode i uses this plus i.", show_default="the recipe's")
+    ] = None,
+    mode: Annotated[
+        Choice | None,
+        typer.Option(help="Most likely latents and actions, or drawn ones.", show_default="the recipe's"),
+    ] = None,
+    checkpoint: Annotated[str | None, typer.Option(metavar="NAME", help="By default the newest.")] = None,
+    random: Annotated[bool, typer.Option("--random", help="A random policy beside it, on the same seeds.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Play whole episodes with a run's agent and report their returns.
+
+    Planner and environment may be swapped: reverie evaluate RUN planner=cem planner.horizon=20
+    """
+    from reverie.evaluation.protocol import RandomPolicy
+    from reverie.evaluation.protocol import evaluate as play
+    from reverie.evaluation.reopen import reopen
+
+    opened = reopen(run, overrides or [], checkpoint=checkpoint, plugins=current_plugins())
+    protocol = opened.recipe.settings.evaluation
+    count, first = episodes or protocol.episodes, protocol.seed if seed is None else seed
+    chosen: Any = protocol.mode if mode is None else mode.value
+    results = {"agent": play(opened.policy, opened.factory, episodes=count, seed=first, mode=chosen)}
+    if random:
+        policy = RandomPolicy(opened.factory.action)
+        results["random"] = play(policy, opened.factory, episodes=count, seed=first, mode=chosen)
+    if as_json:
+        print_json(_as_data(opened, results))
+    else:
+        _show(opened, results)
+
+
+def _as_data(opened: "Opened", results: "dict[str, EvaluationResult]") -> dict[str, Any]:
+    return {
+        "run": opened.run,
+        "recipe": opened.recipe.name,
+        "environment": opened.environment,
+        "planner": opened.planner,
+        "checkpoint": opened.checkpoint.name,
+        "env_steps": opened.checkpoint.counters.get("env_steps"),
+        **results["agent"].as_json(),
+        "random": results["random"].as_json() if "random" in results else None,
+    }
+
+
+def _show(opened: "Opened", results: "dict[str, EvaluationResult]") -> None:
+    result = results["agent"]
+    steps = opened.checkpoint.counters.get("env_steps", 0)
+    last = result.seed + len(result.episodes) - 1
+    say(f"{opened.recipe.name} on {opened.environment}", "bold")
+    say(f"{opened.run}, {opened.checkpoint.name} ({steps:,} environment steps), planner {opened.planner}", "dim")
+    say()
+    say_table(results)
+    say()
+    if len(result.episodes) <= _SHOWN:
+        say("returns  " + "  ".join(f"{value:.4g}" for value in result.returns))
+    how = "most likely latents and actions" if result.mode == "mode" else "latents and actions drawn"
+    say(f"protocol: {len(result.episodes)} episodes, seeds {result.seed} to {last}, mode {result.mode} ({how})", "dim")
+
+
+def say_table(results: "dict[str, EvaluationResult]") -> None:
+    """One row per policy."""
+    from reverie.cli.console import console
+
+    made: Table = table("policy", "return", "std", "min", "max", "length", "ms per decision")
+    for column in made.columns[1:]:
+        column.justify = "right"
+    for name, result in results.items():
+        length = sum(result.lengths) / len(result.lengths)
+        cells = (f"{result.std:.4g}", f"{result.min:.4g}", f"{result.max:.4g}", f"{length:.4g}")
+        made.add_row(
+            styled(clean(name), "bold"),
+            styled(f"{result.mean:.4g}", "bold green" if name == "agent" else ""),
+            *cells,
+            f"{result.ms_per_decision:.2f} ({result.ms_per_call:.1f} for all)",
+        )
+    console.print(made)

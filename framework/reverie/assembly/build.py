@@ -27,10 +27,11 @@ def build_environment(recipe: Recipe) -> EnvironmentFactory:
     return factory
 
 
-def build_agent(recipe: Recipe, observation: ObservationSpec, action: ActionSpec) -> Agent:
+def build_agent(recipe: Recipe, observation: ObservationSpec, action: ActionSpec, *, transplants: bool = True) -> Agent:
     """Every part of the agent, in the order in which sizes flow: encoder, dynamics, then the rest.
 
-    Slots with `from_run` get the weights of that run; slots with `freeze` are never trained. The caller seeds torch.
+    Slots with `from_run` get the weights of that run, unless `transplants` is false (all weights come from elsewhere);
+    slots with `freeze` are never trained. The caller seeds torch.
 
     Raises:
         RecipeError: without an encoder or a dynamics.
@@ -67,19 +68,18 @@ def build_agent(recipe: Recipe, observation: ObservationSpec, action: ActionSpec
     )
     for name, choice in recipe.group("objectives").items():
         agent.objectives.put(name, _make(choice, Objective, agent))
-    _weights(recipe, agent)
+    if transplants:
+        _transplant(recipe, agent)
+    _freeze(recipe, agent)
     return agent
 
 
 def build_learners(recipe: Recipe, agent: Agent) -> dict[str, Learner]:
     """The learners by name, with their patterns (`heads/*`) written out for this recipe's slots."""
-    slots = list(recipe.choices)
-    learners: dict[str, Learner] = {}
-    for name, choice in recipe.group("learners").items():
-        config = choice.config
-        resolved = config.resolved(slots) if hasattr(config, "resolved") else config
-        learners[name] = _make(choice, Learner, agent, config=resolved)
-    return learners
+    return {
+        name: _make(choice, Learner, agent, config=recipe.learner_config(name))
+        for name, choice in recipe.group("learners").items()
+    }
 
 
 def build_external(recipe: Recipe, observation: ObservationSpec, action: ActionSpec) -> ExternalLearner:
@@ -116,12 +116,14 @@ def _planner(choice: Choice | None, action: ActionSpec, actor: Actor | None) -> 
     return planner
 
 
-def _weights(recipe: Recipe, agent: Agent) -> None:
+def _transplant(recipe: Recipe, agent: Agent) -> None:
     for slot, choice in recipe.choices.items():
-        if choice.from_run is not None and slot.partition("/")[0] not in ("env", "learners", "external"):
+        if choice.from_run is not None and slot in agent.slots():
             transplant(agent, slot, choice.from_run)
-    frozen = [slot for slot, choice in recipe.choices.items() if choice.freeze and slot in agent.slots()]
-    agent.freeze(frozen)
+
+
+def _freeze(recipe: Recipe, agent: Agent) -> None:
+    agent.freeze([slot for slot, choice in recipe.choices.items() if choice.freeze and slot in agent.slots()])
     encoder = recipe.choice("encoder")
     # A frozen encoder of another run goes on reading observations as that run normalised them.
     agent.statistics_frozen = encoder is not None and encoder.freeze and encoder.from_run is not None
@@ -165,6 +167,4 @@ def _refuse(choice: Choice, why: str) -> NoReturn:
 
 
 def _label(choice: Choice) -> str:
-    plugin = choice.component.plugin
-    version = f" {plugin.version}" if plugin.version else ""
-    return f"'{choice.component.spec.name}' of {plugin.distribution or plugin.name}{version}"
+    return f"{choice.component.name!r} ({choice.component.plugin.origin})"

@@ -1,13 +1,12 @@
-"""Weights of single slots, taken over from finished runs."""
+"""Weights of single slots, taken over from runs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from reverie.assembly.slots import state_prefix
 from reverie.errors import RunError
@@ -29,30 +28,42 @@ def transplant(agent: Agent, slot: str, run: str | Path) -> None:
 
     tensors = read_agent_tensors(Path(run))
     copy_slot(agent, slot, tensors, str(run))
-    if slot == "encoder" and len(agent.normalizers):
-        _copy(dict(agent.named_buffers()), tensors, "normalizers.", slot, str(run))
+    if slot == "encoder":
+        copy_statistics(agent, tensors, str(run))
 
 
-def copy_slot(agent: Agent, slot: str, tensors: Mapping[str, Tensor], origin: str) -> None:
-    """Copy one slot's tensors out of an agent's saved ones, after checking names and shapes."""
-    _copy(agent.state_dict(keep_vars=True), tensors, state_prefix(slot), slot, origin)
+def copy_slot(agent: Agent, slot: str, saved: Mapping[str, Any], origin: str) -> None:
+    """Copy one slot out of an agent's saved state dict, after checking names and shapes.
+
+    Raises:
+        RunError: naming the first tensor that is missing, unknown or of another shape.
+    """
+    _copy(agent.module(slot), saved, state_prefix(slot), slot, origin)
 
 
-def _copy(mine: Mapping[str, Tensor], theirs: Mapping[str, Tensor], prefix: str, slot: str, origin: str) -> None:
-    wanted = {name: value for name, value in mine.items() if name.startswith(prefix)}
-    offered = {name: value for name, value in theirs.items() if name.startswith(prefix)}
-    if wanted and not offered:
-        raise RunError(f"{slot}: the run {origin} has nothing in this slot")
-    missing, extra = sorted(wanted.keys() - offered.keys()), sorted(offered.keys() - wanted.keys())
-    if missing or extra:
-        what = f"lacks {missing[0]}" if missing else f"has {extra[0]}, which this recipe has not"
-        raise RunError(f"{slot}: the weights of {origin} are of another kind of component: it {what}")
-    for name, value in wanted.items():
-        if value.shape != offered[name].shape:
+def copy_statistics(agent: Agent, saved: Mapping[str, Any], origin: str) -> None:
+    """Copy the running statistics of observations.
+
+    Raises:
+        RunError: if they are of other observations.
+    """
+    _copy(agent.normalizers, saved, "normalizers.", "statistics of observations", origin)
+
+
+def _copy(module: nn.Module, saved: Mapping[str, Any], prefix: str, what: str, origin: str) -> None:
+    mine = module.state_dict()
+    theirs = {name[len(prefix) :]: value for name, value in saved.items() if name.startswith(prefix)}
+    if mine and not theirs:
+        raise RunError(f"{what}: {origin} has no weights for it")
+    odd = sorted(mine.keys() ^ theirs.keys())
+    if odd:
+        where = "lacks" if odd[0] in mine else "has the unknown"
+        raise RunError(f"{what}: the weights in {origin} are of another component or space: it {where} '{odd[0]}'")
+    for name, value in mine.items():
+        given = theirs[name]
+        if isinstance(value, Tensor) and (not isinstance(given, Tensor) or value.shape != given.shape):
+            shape = tuple(given.shape) if isinstance(given, Tensor) else "no shape"
             raise RunError(
-                f"{slot}: {name} has shape {tuple(offered[name].shape)} in {origin} and {tuple(value.shape)} here; "
-                "the spaces or the sizes differ"
+                f"{what}: '{name}' is {shape} in {origin} and {tuple(value.shape)} here; the spaces or sizes differ"
             )
-    with torch.no_grad():
-        for name, value in wanted.items():
-            value.copy_(offered[name])
+    module.load_state_dict(theirs)

@@ -10,17 +10,22 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
 from typer.core import TyperCommand, TyperGroup
 
 from reverie.cli.console import (
     GlobalOptions,
     configure,
+    console,
     current_plugins,
     error_console,
     global_options,
     make_output_safe,
     print_error,
     say,
+    styled,
 )
 from reverie.errors import ReverieError
 
@@ -40,17 +45,18 @@ class Verb:
     panel: str
 
 
-_RUNS, _LOOK = "Train and use agents", "Look around"
+_RUNS, _LOOK, _ANYWHERE = "Train and use agents", "Look around", "Options, anywhere in the command"
 
 VERBS: dict[str, Verb] = {
-    "train": Verb("reverie.cli.train:train", "Train a recipe, with overrides such as env=pendulum seed=1.", _RUNS),
-    "check": Verb("reverie.cli.check:check", "Check a recipe without training it; list everything wrong.", _RUNS),
+    "train": Verb("reverie.cli.train:train", "Train a recipe, with overrides such as env=pendulum.", _RUNS),
+    "check": Verb("reverie.cli.check:check", "Say everything that is wrong with a recipe, without training.", _RUNS),
     "resume": Verb("reverie.cli.resume:resume", "Go on with a run where it stopped.", _RUNS),
     "evaluate": Verb("reverie.cli.evaluate:evaluate", "Play episodes with a run's agent and report returns.", _RUNS),
+    "curve": Verb("reverie.cli.curve:curve", "Draw a run's learning curve.", _RUNS),
     "dream": Verb("reverie.cli.dream:dream", "Make a video of what a run's world model imagines.", _RUNS),
     "recipes": Verb("reverie.cli.recipes:app", "List, show, copy and compare recipes.", _LOOK),
     "plugins": Verb("reverie.cli.plugins:app", "List, show and examine plugins.", _LOOK),
-    "doctor": Verb("reverie.cli.doctor:doctor", "Check this installation: versions, video, rendering, plugins.", _LOOK),
+    "doctor": Verb("reverie.cli.doctor:doctor", "Check this installation: versions, video, rendering.", _LOOK),
 }
 """Every verb, in the order of `--help`. A new verb is one line here and one file."""
 
@@ -66,6 +72,28 @@ class VerbGroup(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[Any, Any, list[str]]:
         name, command, rest = super().resolve_command(ctx, args)
         return (name, _import_verb(name), rest) if name in VERBS else (name, command, rest)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Print the help with what is imported already: typer's own formatter takes longer than all the rest."""
+        say(Text.assemble(("Usage: ", "yellow"), "reverie [OPTIONS] VERB [ARGUMENTS]"))
+        say()
+        say(self.help or "")
+        panels: dict[str, list[tuple[str, str]]] = {}
+        for name, verb in VERBS.items():
+            panels.setdefault(verb.panel, []).append((name, verb.summary))
+        options = [record for parameter in self.get_params(ctx) if (record := parameter.get_help_record(ctx))]
+        for title, rows in {**panels, _ANYWHERE: options}.items():
+            _print_panel(title, rows)
+        say("`reverie VERB --help` explains a verb.", "dim")
+
+
+def _print_panel(title: str, rows: Sequence[tuple[str, str]]) -> None:
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(style="bold cyan", no_wrap=True)
+    grid.add_column()
+    for name, text in rows:
+        grid.add_row(styled(name), styled(text))
+    console.print(Panel(grid, title=title, title_align="left", border_style="dim", width=min(console.width, 90)))
 
 
 def _import_verb(name: str) -> Any:
@@ -96,7 +124,6 @@ app = typer.Typer(
     rich_markup_mode="rich",
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="The options above may stand anywhere in the command. `reverie VERB --help` explains a verb.",
 )
 
 
@@ -108,10 +135,10 @@ def _root(
     ] = None,
     no_plugin: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Do not import this plugin (also: REVERIE_DISABLE_PLUGINS). Repeatable."),
+        typer.Option(metavar="NAME", help="Do not import a plugin. May be repeated."),
     ] = None,
     trace_plugins: Annotated[
-        bool, typer.Option("--trace-plugins", help="Show every plugin with its distribution, version and file.")
+        bool, typer.Option("--trace-plugins", help="Show every plugin with its version and file.")
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
     version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
@@ -128,7 +155,7 @@ def _root(
         trace(current_plugins(strict=False))
     if ctx.invoked_subcommand is None:
         if not trace_plugins:
-            say(ctx.get_help())
+            ctx.get_help()
         raise typer.Exit
 
 

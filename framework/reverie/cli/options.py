@@ -55,13 +55,13 @@ class DescribedConfig:
         """Two lines per option: name, type and default; and what it means."""
         width = max((len(option.name) for option in self.options), default=0)
         for option in self.options:
-            default = ("required", "yellow") if option.required else (f"= {json.dumps(option.default)}", "")
+            default = ("required", "yellow") if option.required else (f"default {json.dumps(option.default)}", "")
             head = Text.assemble(
                 styled(option.name.ljust(width), "bold"), "  ", styled(option.type, "cyan"), "  ", styled(*default)
             )
-            yield Padding(head, (0, 0, 0, 2))
+            yield Padding(head, (0, 0, 0, 2), expand=False)
             if option.doc:
-                yield Padding(styled(option.doc, "dim"), (0, 0, 0, width + 4))
+                yield Padding(styled(option.doc, "dim"), (0, 0, 0, width + 4), expand=False)
 
 
 def describe_config(component: "Component") -> DescribedConfig:

@@ -112,7 +112,7 @@ class Component:
             return found
         classes = [name for name, value in vars(module).items() if isinstance(value, type) and not name.startswith("_")]
         if found is not None:
-            raise self._error(f"its {what} {target!r} is a {type(found).__name__}, not a class", "name a class")
+            raise self._error(f"its {what} {target!r} is not a class but {type(found).__name__}", "name a class")
         hint = suggest(attribute, classes) or f"classes there: {listing(classes)}"
         raise self._error(f"its {what} {target!r} does not exist: {module_name} has no {attribute!r}", hint)
 

@@ -85,11 +85,11 @@ def _items(answer: object, hook: str) -> list[object]:
 
 
 def _check_api(spec: ComponentSpec) -> None:
-    if spec.api == API_VERSION:
-        return
     told = f"its {spec.kind} {spec.name!r} was written for API version {spec.api!r}, this Reverie has {API_VERSION}"
     if isinstance(spec.api, bool) or not isinstance(spec.api, int):
         raise Invalid(f"{told}; the version is a whole number")
+    if spec.api == API_VERSION:
+        return
     side = "update Reverie" if spec.api > API_VERSION else "update the plugin (or ask its author to)"
     raise Incompatible(f"{told}: {side}")
 
@@ -98,7 +98,7 @@ def _check_spec(spec: ComponentSpec) -> None:
     label = f"component {spec.name!r}"
     if fault := component_name_fault(spec.name):
         raise Invalid(f"a component cannot be called that: {fault}")
-    if spec.kind not in KINDS:
+    if spec.kind not in list(KINDS):  # a list, since the kind may be anything, even unhashable
         hint = suggest(str(spec.kind), KINDS) or f"kinds: {listing(KINDS)}"
         raise Invalid(f"{label} has the unknown kind {spec.kind!r}; {hint}")
     for what, target in (("target", spec.target), ("config", spec.config)):
@@ -124,7 +124,7 @@ def _check_needs(label: str, needs: object) -> None:
 
 def _check_capabilities(label: str, what: str, names: object) -> None:
     for name in _words(label, what, names):
-        if name not in CAPABILITIES:
+        if name not in list(CAPABILITIES):
             hint = suggest(str(name), CAPABILITIES) or f"capabilities: {listing(CAPABILITIES)}"
             raise Invalid(f"{label}: {what} has the unknown capability {name!r}; {hint}")
 

@@ -61,6 +61,11 @@ class Composition:
 
     def where(self, path: KeyPath) -> str:
         """`file:line` or `command line` for a key, or for the nearest one around it."""
+        if path[-1:] == ("name",) and self.origin(path) is None:
+            path = path[:-1]
+            chosen = self.decisions.get("/".join(str(part) for part in path))
+            if chosen is not None:
+                return chosen.where
         for length in range(len(path), 0, -1):
             origin = self.origin(path[:length])
             if isinstance(origin, str):

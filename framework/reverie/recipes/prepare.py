@@ -31,19 +31,29 @@ def prepare(recipe: str | Path, overrides: Sequence[str] = (), *, plugins: Plugi
     Raises:
         RecipeError: with every problem that was found.
     """
-    plugins = plugins or load_plugins()
+    result, problems = examine(recipe, overrides, plugins or load_plugins())
+    if problems or result is None:
+        raise RecipeError(problems)
+    return result
+
+
+def examine(recipe: str | Path, overrides: Sequence[str], plugins: Plugins) -> tuple[Recipe | None, list[Problem]]:
+    """What `prepare` does, but with everything that could be made of a recipe with problems; None for nothing.
+
+    Raises:
+        RecipeError: if there is no such recipe.
+    """
     composition = composed(recipe, overrides, plugins)
     problems = list(composition.problems)
     if not all(layer.document.readable for layer in composition.layers) or not composition.data:
-        raise RecipeError(problems or [Problem("the recipe is empty", composition.where(()))])
+        return None, problems or [Problem("the recipe is empty", composition.where(()))]
     lock = composition.document.data.get("lock")
     notes, faults = check_lock(lock, composition.where(("lock",)), plugins) if lock is not None else ([], [])
     problems += faults
     values, faults = settings(composition)
-    problems += faults
     validator = Validator(composition, plugins.catalogue, values.size)
     choices = validator.choices()
-    problems += validator.problems
+    problems += [*faults, *validator.problems]
     result = Recipe(
         name=_name(composition.document),
         settings=values,
@@ -58,9 +68,7 @@ def prepare(recipe: str | Path, overrides: Sequence[str] = (), *, plugins: Plugi
     problems += check_wiring(result, validator.refused, composition.where)
     if not problems:
         problems += plugins.check_recipe(result)
-    if problems:
-        raise RecipeError(list(dict.fromkeys(problems)))
-    return result
+    return result, list(dict.fromkeys(problems))
 
 
 def composed(recipe: str | Path, overrides: Sequence[str], plugins: Plugins) -> Composition:

@@ -15,7 +15,7 @@ from reverie.recipes.schema import Rounds, Stage
 from reverie.recipes.slots import KeyPath, dotted, key_of, kind_of
 from reverie.recipes.spaces import check_spaces
 
-REQUIRED = ("encoder", "dynamics", "planner")
+REQUIRED = ("encoder", "dynamics")
 """Slots without which stages cannot run, besides `env`."""
 
 
@@ -189,9 +189,17 @@ class Wiring:
                 what = f"stage {stage.name}: there is no learner {name!r}" + (f" ({hint})" if hint else "")
                 fix = f"learners of this recipe: {', '.join(learners) or 'none'}"
                 self.report((*path, "learners"), what, "", fix)
-        if stage.collect.policy == "actor" and not self.filled("actor"):
-            fix = "add `- actor: ...` to the defaults list, or collect with `policy: planner`"
-            self.report((*path, "collect", "policy"), f"stage {stage.name}: there is no actor to collect with", "", fix)
+        policy = stage.collect.policy
+        if (policy == "actor" and not self.filled("actor")) or (
+            policy == "planner" and not (self.filled("planner") or self.filled("actor"))
+        ):
+            names = ", ".join(self.catalogue.names(policy)) or "none is installed"
+            fix = (
+                f"add `- {policy}: <component>` to the defaults list (choices: {names}), or collect with another policy"
+            )
+            self.report(
+                (*path, "collect", "policy"), f"stage {stage.name}: there is no {policy} to collect with", "", fix
+            )
         present = self.recipe.model_slots()
         for slot in stage.freeze:
             if slot not in present and slot not in self.refused:

@@ -1,0 +1,27 @@
+"""`reverie resume`: a run goes on where it stopped."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def resume(
+    run: Annotated[Path, typer.Argument(help="The folder of a run.")],
+    progress: Annotated[bool, typer.Option("--progress/--no-progress", help="Show progress.")] = True,
+) -> None:
+    """Go on with a run where its newest whole checkpoint is. Harmless for a run that is complete."""
+    from reverie.cli.console import current_plugins, say
+    from reverie.cli.train import farewell
+    from reverie.training.run_folder import RunFolder, read_status
+
+    RunFolder.open(run)
+    if read_status(run).get("status") == "completed":
+        say(f"{run} is complete: nothing is left to do")
+        return
+    from reverie.training.run import resume as resume_run
+
+    result = resume_run(run, plugins=current_plugins(), progress=progress)
+    farewell(result.run_dir, result.status)
+    if result.exit_code:
+        raise typer.Exit(result.exit_code)

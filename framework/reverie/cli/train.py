@@ -1,0 +1,42 @@
+"""`reverie train`: a recipe becomes a trained agent."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(help="A recipe's name, or a path that ends in .yaml.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="Such as env=pendulum, seed=1, dynamics.deter=64 or decoder=null.")
+    ] = None,
+    progress: Annotated[bool, typer.Option("--progress/--no-progress", help="Show progress.")] = True,
+) -> None:
+    """Train a recipe in a new run folder.
+
+    Common overrides: env=, seed=, run_dir=, budget.env_steps=, size=.
+    """
+    from reverie.cli.console import current_plugins, say
+    from reverie.recipes.prepare import prepare
+
+    prepared = prepare(recipe, overrides or [], plugins=current_plugins())
+    for note in prepared.notes:
+        say(note, error=True)
+    from reverie.training.run import train as train_recipe
+
+    result = train_recipe(prepared, progress=progress)
+    farewell(result.run_dir, result.status)
+    if result.exit_code:
+        raise typer.Exit(result.exit_code)
+
+
+def farewell(run: Path, status: str) -> None:
+    """Say where the run is and what one can do with it."""
+    from reverie.cli.console import say
+
+    if status == "completed":
+        say(f"The run is in {run}. Its learning curve: {run / 'metrics' / 'evaluations.jsonl'}")
+        say(f"Next: reverie evaluate {run}   or   reverie dream {run}")
+    else:
+        say(f"The run is in {run}, interrupted. Go on with it: reverie resume {run}")

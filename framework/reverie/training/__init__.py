@@ -1,0 +1,1 @@
+"""Training: environments, replay and collection, ticks and stages, checkpoints, the run folder."""

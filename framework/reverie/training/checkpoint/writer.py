@@ -1,0 +1,123 @@
+"""Writing checkpoints: staged beside the target, synced, renamed; then the pointer; then old ones go."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+import time
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from reverie.training.checkpoint.folder import (
+    EXTRA,
+    MANIFEST,
+    SCHEMA,
+    TRAINING,
+    WEIGHTS,
+    list_checkpoints,
+    serial,
+    sha256,
+)
+from reverie.training.checkpoint.packing import pack, write_plain
+from reverie.training.ddp import ALONE, World
+from reverie.training.durable import sync_file, sync_folder, write_atomically, write_durably
+
+LATEST = "latest"
+_STAGING = ".staging"
+
+
+class CheckpointWriter:
+    """Writes checkpoints of one run.
+
+    Args:
+        root: the run's folder `checkpoints`.
+        keep: how many of the newest stay.
+    """
+
+    def __init__(self, root: Path, keep: int) -> None:
+        self.root = root
+        self.keep = keep
+
+    def write(
+        self,
+        module: Mapping[str, Any],
+        training: Mapping[str, Any],
+        own: Mapping[str, Any],
+        counters: Mapping[str, Any],
+        world: World = ALONE,
+    ) -> Path:
+        """Write one checkpoint; every process calls this at the same moment.
+
+        Args:
+            module: state dict of agent and learners, the same in every process.
+            training: plain data and tensors that are the same in every process.
+            own: plain data and tensors of this process, written as `process-<rank>.pt`.
+            counters: for the manifest.
+
+        Returns:
+            The folder, in place and durable.
+        """
+        staged, target = self.root / _STAGING, self._target()
+        if world.first:
+            shutil.rmtree(staged, ignore_errors=True)
+            staged.mkdir(parents=True)
+            self._shared(staged, module, training)
+        world.barrier()
+        mine = staged / f"process-{world.rank}.pt"
+        write_plain(mine, dict(own))
+        sync_file(mine)
+        world.barrier()
+        if world.first:
+            self._publish(staged, target, counters)
+        world.barrier()
+        return target
+
+    def prune(self) -> list[Path]:
+        """Remove all but the newest `keep`; returns those that stay, newest first."""
+        kept, old = list_checkpoints(self.root)[: self.keep], list_checkpoints(self.root)[self.keep :]
+        for path in reversed(old):
+            doomed = self.root / f".old-{path.name}"
+            path.rename(doomed)  # from here on no reader takes it for a whole one
+            shutil.rmtree(doomed)
+        for leftover in self.root.glob(".old-*"):
+            shutil.rmtree(leftover)
+        return kept
+
+    def _target(self) -> Path:
+        existing = list_checkpoints(self.root)
+        return self.root / f"checkpoint-{(serial(existing[0]) if existing else 0) + 1:08d}"
+
+    def _shared(self, staged: Path, module: Mapping[str, Any], training: Mapping[str, Any]) -> None:
+        weights, extra = pack(module)
+        write_durably(staged / WEIGHTS, weights)
+        for name, value in ((EXTRA, extra), (TRAINING, dict(training))):
+            write_plain(staged / name, value)
+            sync_file(staged / name)
+
+    def _publish(self, staged: Path, target: Path, counters: Mapping[str, Any]) -> None:
+        files = {
+            path.name: {"size": path.stat().st_size, "sha256": sha256(path)}
+            for path in sorted(staged.iterdir())
+            if path.name != MANIFEST
+        }
+        manifest = {
+            "schema": SCHEMA,
+            "written": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            "versions": versions(),
+            "counters": dict(counters),
+            "files": files,
+        }
+        write_durably(staged / MANIFEST, json.dumps(manifest, indent=2) + "\n")
+        sync_folder(staged)
+        staged.rename(target)
+        sync_folder(self.root)
+        write_atomically(self.root / LATEST, target.name + "\n")
+
+
+def versions() -> dict[str, str]:
+    """Of everything whose numbers a resumed run depends on."""
+    packages = ("reverie", "torch", "pytorch-lightning", "numpy", "gymnasium", "safetensors")
+    return {"python": platform.python_version(), **{name: version(name) for name in packages}}

@@ -1,0 +1,287 @@
+"""What happens between two ticks: lines, evaluations, stages, checkpoints, signals and the end of the run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from pytorch_lightning import Callback, Trainer
+from safetensors.torch import save_file
+
+from reverie.assembly.build import NobodyActs
+from reverie.errors import NumericalFault, RunError
+from reverie.training.checkpoint import (
+    Checkpoint,
+    CheckpointFault,
+    CheckpointWriter,
+    list_checkpoints,
+    open_checkpoint,
+)
+from reverie.training.checkpoint.folder import TRAINING
+from reverie.training.checkpoint.randomness import capture, reinstate
+from reverie.training.replay import ReplayMark
+from reverie.training.report import Report
+from reverie.training.run_folder import RunFolder
+from reverie.training.signals import StopFlag
+
+if TYPE_CHECKING:
+    from reverie.evaluation.protocol import EvaluationResult
+    from reverie.training.data import OnlineData
+    from reverie.training.module import AgentModule
+
+
+class Keeper(Callback):
+    """Keeps a run's books. It comes first among the callbacks, so that others see what it recorded.
+
+    Args:
+        folder: of the run.
+        module: what is trained.
+        data: where experience comes from.
+        stop: the flag that signals set.
+        resuming: go on from the newest checkpoint that is whole, if there is any.
+        say: tells a person something.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        module: AgentModule,
+        data: OnlineData,
+        stop: StopFlag,
+        resuming: bool = False,
+        say: Callable[[str], None] = lambda text: None,
+        writes: bool = True,
+    ) -> None:
+        self.folder, self.module, self.data, self.stop, self.say = folder, module, data, stop, say
+        self.resuming = resuming
+        self._marks: dict[str, ReplayMark] = {}
+        self.settings = module.settings
+        self.report = Report(folder, module.settings, module.averages, writes)
+        self.writer = CheckpointWriter(folder.checkpoints, module.settings.checkpoints.keep)
+        self.outcome = ""
+        self._saved_at = (time.monotonic(), 0)
+
+    # Lightning calls these.
+
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
+        """Listen to signals (Lightning has put its own handlers in place by now), and restore or save for the first
+        time."""
+        self.stop.install()
+        self.report.loggers = trainer.loggers
+        if not (self.resuming and self._restore_newest()):
+            self._save()
+        self._set_status("running")
+        self.module.ticker.start_clock()
+        self.report.start_clock(self.module.counters)
+        if not self.module.ticker.pending.begun:
+            self._between_ticks(trainer)
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Between two ticks, or inside of one that a signal stopped."""
+        if self.outcome:
+            return
+        if self.module.ticker.pending.begun:
+            self._leave(trainer)
+        else:
+            self._between_ticks(trainer)
+
+    def on_exception(self, trainer: Trainer, pl_module: Any, exception: BaseException) -> None:
+        """A batch that made numbers blow up is kept for those who want to look at it."""
+        batch = self.module.ticker.batch if hasattr(self.module, "ticker") else None
+        if isinstance(exception, NumericalFault) and batch is not None:
+            self.folder.faults.mkdir(exist_ok=True)
+            path = self.folder.faults / f"batch-{self.module.counters.updates}-{self.module.world.rank}.safetensors"
+            tensors = {f"obs.{name}": value for name, value in batch.obs.items()}
+            tensors |= {name: value for name, value in vars(batch).items() if name != "obs"}
+            save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, path)
+            exception.args = (f"{exception}; the batch is in {path}",)
+
+    # Between two ticks.
+
+    def _between_ticks(self, trainer: Trainer) -> None:
+        module = self.module
+        counters, cursor = module.counters, module.cursor
+        stage = cursor.title
+        moved = not cursor.finished and cursor.ended(counters) is not None
+        if moved:
+            cursor.advance(counters)
+        if moved or self.report.line_due(None if cursor.finished else cursor.stage, counters):
+            self._log(self.report.write_line(stage, counters))
+        if moved and not cursor.finished:
+            self._set_status("running")
+        due = cursor.finished and not self.report.already_evaluated(counters)
+        if (due or self.report.evaluation_due(counters)) and not self._evaluate(stage):
+            self._leave(trainer)
+        elif cursor.finished:
+            self._finish(trainer)
+        elif module.world.any(self.stop()):
+            self._leave(trainer)
+        elif module.world.any(self._save_due()):
+            self._save()
+
+    def _evaluate(self, stage: str) -> bool:
+        """Evaluate by the recipe's protocol, in environments of its own; False if a signal stopped it."""
+        from reverie.evaluation.protocol import EvaluationStopped, evaluate
+
+        module, settings = self.module, self.settings.evaluation
+        if isinstance(module.agent.planner, NobodyActs):
+            self.report.evaluated_at = None
+            self.report.next_evaluation = 2**62
+            return True
+        result: EvaluationResult | None = None
+        if module.world.first:
+            try:
+                result = evaluate(
+                    module.agent,
+                    self.data.factory,
+                    episodes=settings.episodes,
+                    seed=settings.seed,
+                    mode=settings.mode,
+                    should_stop=self.stop,
+                )
+            except EvaluationStopped:
+                result = None
+        if module.world.any(module.world.first and result is None):
+            return False
+        entry = result.as_json() if result is not None else {}
+        if module.world.size > 1:
+            entry = self._from_first(entry)
+        self._log(self.report.write_evaluation(stage, module.counters, entry))
+        self.module.ticker.start_clock()
+        return True
+
+    def _from_first(self, entry: dict[str, Any]) -> dict[str, Any]:
+        shared: dict[str, Any] = self.module.trainer.strategy.broadcast(entry, src=0)
+        return shared
+
+    def _log(self, values: dict[str, float]) -> None:
+        """Let Lightning's callbacks see the numbers as `trainer.callback_metrics`."""
+        if self.module.trainer.training and self.module._current_fx_name in ("on_train_batch_end", "training_step"):
+            self.module.log_dict(values, logger=False, on_step=True, on_epoch=False)
+
+    # Ends.
+
+    def _finish(self, trainer: Trainer) -> None:
+        self._save()
+        self.outcome = "completed"
+        trainer.should_stop = True
+
+    def _leave(self, trainer: Trainer) -> None:
+        """A signal asked to stop: save here, unless a learner cut its work short because of it."""
+        if self.module.world.any(self.module.ticker.spoiled):
+            self.say("a learner was interrupted in the middle of an update: resuming repeats from the last checkpoint")
+        else:
+            self._save()
+        self.outcome = "interrupted"
+        trainer.should_stop = True
+
+    # Saving and restoring.
+
+    def _save_due(self) -> bool:
+        then, tick = self._saved_at
+        options = self.settings.checkpoints
+        by_ticks = options.ticks is not None and self.module.counters.ticks - tick >= options.ticks
+        return by_ticks or time.monotonic() - then >= options.minutes * 60
+
+    def _save(self) -> None:
+        module = self.module
+        mark = self.data.replay.flush()
+        self.report.sync()
+        shared = {
+            "optimizers": [optimizer.state_dict() for optimizer in module.raw_optimizers()],
+            "counters": asdict(module.counters),
+            "cursor": module.cursor.state(),
+            "report": self.report.state(),
+            "world": module.world.size,
+        }
+        own = {
+            "tick": module.ticker.state(),
+            "averages": module.averages.state(),
+            "collector": self.data.collector.state(),
+            "replay": mark.to_dict(),
+            "randomness": capture(),
+        }
+        path = self.writer.write(module.state_dict(), shared, own, asdict(module.counters), module.world)
+        self._marks[path.name] = mark
+        self._prune()
+        self._saved_at = (time.monotonic(), module.counters.ticks)
+        self._set_status("running")
+
+    def _prune(self) -> None:
+        """Old checkpoints go, and then the replay files that none of the others needs."""
+        if self.module.world.first:
+            self.writer.prune()
+        self.module.world.barrier()
+        kept = {path.name: path for path in list_checkpoints(self.folder.checkpoints)}
+        for name, path in kept.items():
+            if name not in self._marks:
+                try:
+                    own = open_checkpoint(path).plain(self._own_file)
+                    self._marks[name] = ReplayMark.from_dict(own["replay"])
+                except RunError as fault:
+                    self.say(f"nothing of the replay is pruned while {name} cannot be read: {fault}")
+                    return
+        self._marks = {name: mark for name, mark in self._marks.items() if name in kept}
+        self.data.replay.prune(self._marks.values())
+
+    @property
+    def _own_file(self) -> str:
+        return f"process-{self.module.world.rank}.pt"
+
+    def _restore_newest(self) -> bool:
+        """Walk from the newest checkpoint to the oldest until one is whole, its replay included; false if there is
+        none at all, and the run begins anew.
+
+        Raises:
+            CheckpointFault: if there are checkpoints, but none can be used.
+        """
+        world = self.module.world
+        skipped = []
+        for path in list_checkpoints(self.folder.checkpoints):
+            fault: RunError | None = None
+            try:
+                checkpoint = open_checkpoint(path)
+                shared, own = checkpoint.plain(TRAINING), checkpoint.plain(self._own_file)
+                mark = ReplayMark.from_dict(own["replay"])
+                restored = self.data.replay.restore(mark)
+            except RunError as error:
+                fault = error
+            if not world.any(fault is not None):
+                if restored.dropped_rows:
+                    self.say(f"dropped {restored.dropped_rows} replay rows collected after {path.name}")
+                self._marks[path.name] = mark
+                self._restore(checkpoint, shared, own)
+                return True
+            skipped.append(f"skipped {path.name}: {fault or 'another process cannot read its part'}")
+            self.say(skipped[-1])
+        if skipped:
+            raise CheckpointFault(f"no checkpoint of {self.folder.path} can be used\n" + "\n".join(skipped))
+        self.data.replay.restore(ReplayMark((), 0, self.data.replay.streams))
+        self.report.reset()
+        return False
+
+    def _restore(self, checkpoint: Checkpoint, shared: dict[str, Any], own: dict[str, Any]) -> None:
+        module = self.module
+        if shared["world"] != module.world.size:
+            raise RunError(f"this run was trained by {shared['world']} processes, not {module.world.size}")
+        module.load_state_dict(checkpoint.module_state())
+        for optimizer, state in zip(module.raw_optimizers(), shared["optimizers"], strict=True):
+            optimizer.load_state_dict(state)
+        for name, value in shared["counters"].items():
+            setattr(module.counters, name, value)
+        module.cursor.restore(shared["cursor"])
+        module.averages.restore(own["averages"])
+        module.ticker.restore(own["tick"])
+        for line in self.data.collector.restore(own["collector"]):
+            self.say(line)
+        dropped = self.report.restore(shared["report"])
+        if dropped:
+            self.say(f"dropped {dropped} lines of metrics written after {checkpoint.name}")
+        reinstate(own["randomness"])
+        self._saved_at = (time.monotonic(), module.counters.ticks)
+
+    def _set_status(self, status: str) -> None:
+        if self.module.world.first:
+            self.folder.set_status(status, stage=self.module.cursor.title, **asdict(self.module.counters))

@@ -1,0 +1,265 @@
+"""A run from its recipe to its end: `train` begins one, `resume` goes on with one."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from reverie.assembly.build import build_agent, build_environment, build_learners
+from reverie.assembly.probe import probe
+from reverie.errors import RecipeError, ReverieError, RunError
+from reverie.recipes.lock import write_lock
+from reverie.recipes.prepare import prepare
+from reverie.recipes.recipe import Recipe
+from reverie.training.checkpoint import list_checkpoints
+from reverie.training.progress import RunProgress
+from reverie.training.quiet import quiet_lightning
+from reverie.training.run_folder import RunFolder, default_path
+from reverie.training.signals import StopFlag
+from reverie.training.stages import endless
+from reverie.training.updates import by_gradient
+
+if TYPE_CHECKING:
+    from pytorch_lightning import Callback, Trainer
+    from pytorch_lightning.loggers import Logger
+
+    from reverie.extension.manager import Plugins
+    from reverie.training.keeper import Keeper
+
+RUN_DIR = "REVERIE_RUN_DIR"
+"""Tells the other processes of a distributed run which folder the first one made."""
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """How a run ended.
+
+    Args:
+        run_dir: its folder.
+        status: `completed` or `interrupted`.
+        exit_code: 0, or 130 and 143 after a signal.
+    """
+
+    run_dir: Path
+    status: str
+    exit_code: int = 0
+
+
+def train(
+    recipe: Recipe,
+    *,
+    run_dir: str | Path | None = None,
+    callbacks: Sequence[Callback] = (),
+    loggers: Sequence[Logger] = (),
+    progress: bool = True,
+) -> RunResult:
+    """Train a recipe in a new run folder.
+
+    Args:
+        recipe: from `prepare`.
+        run_dir: the folder; the recipe's own, or `runs/<recipe>-<env>-<time>`, by default.
+        callbacks: Lightning callbacks, beside those of plugins.
+        loggers: Lightning loggers, beside the table and TensorBoard.
+        progress: show it.
+
+    Raises:
+        RecipeError: with all problems that the probe finds.
+        RunError: if the folder exists already, or cannot be written.
+        EnvironmentFault, NumericalFault: from training; the last checkpoint stays good.
+    """
+    folder = _new_folder(recipe, run_dir)
+    return _guarded(recipe, folder, False, callbacks, loggers, progress)
+
+
+def resume(
+    run: str | Path,
+    *,
+    plugins: Plugins | None = None,
+    callbacks: Sequence[Callback] = (),
+    loggers: Sequence[Logger] = (),
+    progress: bool = True,
+) -> RunResult:
+    """Go on with a run where its newest whole checkpoint is; harmless for a run that is complete.
+
+    Raises:
+        RunError: if there is no such run, somebody works in it, or no checkpoint can be used.
+    """
+    folder = RunFolder.open(Path(run))
+    if folder.status().get("status") == "completed":
+        return RunResult(folder.path, "completed")
+    recipe = prepare(folder.recipe, plugins=plugins)
+    if process_rank() == 0:
+        folder.lock()
+    return _guarded(recipe, folder, True, callbacks, loggers, progress)
+
+
+def process_rank() -> int:
+    """Of this process among those that Lightning or torchrun started, before anything is connected."""
+    return int(os.environ.get("LOCAL_RANK", os.environ.get("RANK", "0")))
+
+
+def _new_folder(recipe: Recipe, run_dir: str | Path | None) -> RunFolder:
+    if process_rank() != 0:
+        known = os.environ.get(RUN_DIR) or run_dir or recipe.settings.run_dir
+        if not known:
+            raise RunError("several processes need one folder: give `run_dir=`")
+        return RunFolder(Path(known))
+    check(recipe)
+    environment = recipe.choice("env")
+    name = environment.name if environment else "run"
+    path = Path(run_dir or recipe.settings.run_dir or default_path(recipe.name, _environment_name(recipe, name)))
+    folder = RunFolder.create(path)
+    folder.lock()
+    write_lock(recipe, folder.path)
+    folder.set_status("running")
+    return folder
+
+
+def _environment_name(recipe: Recipe, fallback: str) -> str:
+    """The environment's id where its options have one."""
+    choice = recipe.choice("env")
+    return str(getattr(choice.config, "id", fallback)) if choice else fallback
+
+
+def check(recipe: Recipe) -> None:
+    """Everything that can be found out before a run folder is made: one synthetic batch through every part.
+
+    Raises:
+        RecipeError: with all problems.
+    """
+    if recipe.choice("external") is not None:
+        return
+    _seed(recipe.settings.seed)
+    factory = build_environment(recipe)
+    agent = build_agent(recipe, factory.observation, factory.action)
+    learners = build_learners(recipe, agent)
+    evolution = frozenset(name for name, learner in learners.items() if not by_gradient(learner))
+    problems = [*endless(recipe.settings, evolution), *probe(recipe, agent, learners)]
+    if problems:
+        raise RecipeError(problems)
+
+
+def _guarded(
+    recipe: Recipe,
+    folder: RunFolder,
+    resuming: bool,
+    callbacks: Sequence[Callback],
+    loggers: Sequence[Logger],
+    progress: bool,
+) -> RunResult:
+    """Run, and leave behind a status that says how it ended."""
+    stop = StopFlag(lambda: folder.set_status("interrupted", "a second Ctrl-C"))
+    stop.install()
+    first = process_rank() == 0
+    try:
+        if recipe.choice("external") is not None:
+            from reverie.training.external import fit_external
+
+            status = fit_external(recipe, folder, stop, print if progress else _silent)
+        else:
+            status = _fit(recipe, folder, resuming, stop, callbacks, loggers, progress)
+        if first:
+            facts = {key: value for key, value in folder.status().items() if key not in ("status", "reason")}
+            facts = {key: value for key, value in facts.items() if key not in ("pid", "updated")}
+            folder.set_status(status, stop.reason if status == "interrupted" else "", **facts)
+    except BaseException as error:
+        if first:
+            reason = str(error) if isinstance(error, ReverieError) else f"{type(error).__name__}: {error}"
+            folder.set_status("failed", reason)
+        raise
+    finally:
+        stop.uninstall()
+        folder.unlock()
+    return RunResult(folder.path, status, stop.exit_code if status == "interrupted" else 0)
+
+
+def _fit(
+    recipe: Recipe,
+    folder: RunFolder,
+    resuming: bool,
+    stop: StopFlag,
+    callbacks: Sequence[Callback],
+    loggers: Sequence[Logger],
+    progress: bool,
+) -> str:
+    from reverie.training.data import OnlineData
+    from reverie.training.keeper import Keeper
+    from reverie.training.module import AgentModule
+
+    settings = recipe.settings
+    if settings.trainer.threads is not None:
+        torch.set_num_threads(settings.trainer.threads)
+    _seed(settings.seed)
+    factory = build_environment(recipe)
+    # The first checkpoint of a run holds the weights that it took from others: those may be gone by now.
+    transplants = not (resuming and list_checkpoints(folder.checkpoints))
+    agent = build_agent(recipe, factory.observation, factory.action, transplants=transplants)
+    module = AgentModule(agent, build_learners(recipe, agent), settings, stop)
+    data = OnlineData(settings, agent, factory, folder.replay)
+    shown = RunProgress(f"{recipe.name} on {_environment_name(recipe, 'env')}", enabled=progress)
+    first = process_rank() == 0
+    keeper = Keeper(folder, module, data, stop, resuming, shown.say, writes=first)
+    shown.keeper = keeper
+    if settings.trainer.devices > 1:
+        os.environ[RUN_DIR] = str(folder.path.absolute())
+    try:
+        with quiet_lightning():
+            trainer = make_trainer(recipe, folder, keeper, [*callbacks, *_of_plugins(recipe), shown], loggers)
+            trainer.fit(module, datamodule=data)
+    finally:
+        shown.close()
+        data.close()
+        os.environ.pop(RUN_DIR, None)
+    return keeper.outcome or "interrupted"
+
+
+def make_trainer(
+    recipe: Recipe, folder: RunFolder, keeper: Keeper, callbacks: Sequence[Callback], loggers: Sequence[Logger]
+) -> Trainer:
+    """Lightning's trainer, told to leave alone what we do ourselves: checkpoints, counting, display."""
+    from pytorch_lightning import Trainer
+    from pytorch_lightning.strategies import DDPStrategy
+
+    settings = recipe.settings
+    options = settings.trainer
+    own: list[Logger] = []
+    if settings.logging.tensorboard:
+        from pytorch_lightning.loggers import TensorBoardLogger
+
+        own.append(TensorBoardLogger(folder.metrics, name="tensorboard", version=""))
+    return Trainer(
+        accelerator=options.accelerator,
+        devices=options.devices,
+        precision=options.precision,
+        strategy=DDPStrategy(find_unused_parameters=True) if options.devices > 1 else "auto",
+        logger=[*own, *loggers] or False,
+        callbacks=[keeper, *callbacks],
+        max_epochs=-1,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+        default_root_dir=folder.path,
+    )
+
+
+def _silent(text: str) -> None:
+    """Says nothing."""
+
+
+def _of_plugins(recipe: Recipe) -> list[Any]:
+    return [callback for found in recipe.plugins.manager.hook.reverie_callbacks(recipe=recipe) for callback in found]
+
+
+def _seed(seed: int) -> None:
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)

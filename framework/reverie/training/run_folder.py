@@ -1,0 +1,144 @@
+"""The folder of one run: who works in it, what state it is in, and where everything lies."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from reverie.errors import RunError
+from reverie.training.durable import write_atomically
+
+LOCK_FILE = "recipe.lock.yaml"
+
+
+class RunFolder:
+    """Paths, status and lock of a run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = FileLock(path / ".lock", timeout=0)
+
+    @property
+    def recipe(self) -> Path:
+        return self.path / LOCK_FILE
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def replay(self) -> Path:
+        return self.path / "replay"
+
+    @property
+    def faults(self) -> Path:
+        return self.path / "faults"
+
+    @classmethod
+    def create(cls, path: Path) -> RunFolder:
+        """A new run; nothing that exists is ever overwritten.
+
+        Raises:
+            RunError: if a run, or anything else, is there already, or the place cannot be written.
+        """
+        if (path / LOCK_FILE).exists():
+            raise RunError(
+                f"{path} holds a run already; go on with it by `reverie resume {path}`, or give another `run_dir=`"
+            )
+        if path.exists() and (not path.is_dir() or any(entry.name != ".lock" for entry in path.iterdir())):
+            raise RunError(f"{path} exists and is not an empty folder; give another `run_dir=`")
+        try:
+            for folder in ("metrics", "checkpoints", "replay", "videos"):
+                (path / folder).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(f"the run folder {path} cannot be made: {error.strerror or error}") from error
+        return cls(path)
+
+    @classmethod
+    def open(cls, path: Path) -> RunFolder:
+        """An existing run.
+
+        Raises:
+            RunError: if there is none.
+        """
+        if not (path / LOCK_FILE).is_file():
+            raise RunError(f"{path} is not a run: it has no {LOCK_FILE}")
+        return cls(path)
+
+    def lock(self) -> None:
+        """Take the folder for this process, until it ends or `unlock` is called.
+
+        The lock belongs to the process, so one that died leaves none behind.
+
+        Raises:
+            RunError: naming the process that holds it.
+        """
+        try:
+            self._lock.acquire()
+        except Timeout:
+            raise RunError(f"{self.path} is in use by {self._holder()}; wait until it ends, or stop it") from None
+        except OSError as error:
+            raise RunError(f"{self.path} cannot be written: {error.strerror or error}") from error
+        holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": _now()}
+        write_atomically(self.path / ".holder.json", json.dumps(holder))
+
+    def unlock(self) -> None:
+        """Give the folder back."""
+        self._lock.release()
+
+    def status(self) -> dict[str, Any]:
+        """What `status.json` says; empty if it is missing or broken."""
+        return read_status(self.path)
+
+    def set_status(self, status: str, reason: str = "", **facts: Any) -> None:
+        """Say that the run is running, interrupted, failed (with the reason) or completed."""
+        entry = {"status": status, "reason": reason, "pid": os.getpid(), "updated": _now(), **facts}
+        write_atomically(self.path / "status.json", json.dumps(entry, indent=2) + "\n")
+
+    def _holder(self) -> str:
+        try:
+            holder = json.loads((self.path / ".holder.json").read_text())
+            return f"process {holder['pid']} on {holder['host']} since {holder['since']}"
+        except (OSError, ValueError, KeyError, TypeError):
+            return "another process"
+
+
+def read_status(run: Path) -> dict[str, Any]:
+    """What a run's `status.json` says; empty if it is missing or broken."""
+    try:
+        status = json.loads((run / "status.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return dict(status) if isinstance(status, Mapping) else {}
+
+
+def default_path(recipe: str, environment: str) -> Path:
+    """`runs/<recipe>-<env>-<time>`, with a number behind it if that exists."""
+    name = "-".join(_plain(part) for part in (recipe, environment, time.strftime("%Y%m%d-%H%M%S")))
+    path = Path("runs") / name
+    number = 2
+    while path.exists():
+        path = Path("runs") / f"{name}-{number}"
+        number += 1
+    return path
+
+
+def _plain(text: str) -> str:
+    """A part of a file name, whatever the text was."""
+    return re.sub(r"[^A-Za-z0-9_.]+", "-", text).strip("-.") or "run"
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z")

@@ -1,0 +1,104 @@
+"""Where a run stands in its list of stages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from reverie.contracts.learner import Counters
+from reverie.errors import Problem
+from reverie.recipes.schema import Settings, Stage
+from reverie.training.budgets import copied, fractions, limits, reached
+
+
+class StageCursor:
+    """The stage that a run is in, and what the counters were when it began.
+
+    Args:
+        settings: whose stages run in order, rounds written out, and whose run-wide budget caps them all.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.plan = list(settings.flat_stages())
+        self.budget = settings.budget
+        self.index = 0
+        self.began = Counters()
+        self.capped: str | None = None
+
+    @property
+    def finished(self) -> bool:
+        """No stage is left, or the run-wide budget is spent."""
+        return self.capped is not None or self.index >= len(self.plan)
+
+    @property
+    def stage(self) -> Stage:
+        """The current stage.
+
+        Raises:
+            IndexError: if the run is finished.
+        """
+        return self.plan[self.index][1]
+
+    @property
+    def title(self) -> str:
+        """The stage's name, with its round where stages repeat, for people."""
+        if self.finished:
+            return "done"
+        number, stage = self.plan[self.index]
+        return f"{stage.name} (round {number + 1})" if any(entry[0] for entry in self.plan) else stage.name
+
+    def ended(self, counters: Counters) -> str | None:
+        """The limit that ends the current stage (or the run) now, or None."""
+        return reached(self.budget, counters) or reached(self.stage.until, counters, self.began)
+
+    def advance(self, counters: Counters) -> None:
+        """Go on to the next stage, or to the end if the run-wide budget is spent."""
+        self.capped = reached(self.budget, counters)
+        self.index += 1
+        self.began = copied(counters)
+
+    def fraction(self, counters: Counters) -> float:
+        """How much of the current stage is done, in [0, 1], by whichever limit is nearest."""
+        if self.finished:
+            return 1.0
+        stage, run = fractions(self.stage.until, counters, self.began), fractions(self.budget, counters)
+        return min(1.0, max([*stage.values(), *run.values()], default=0.0))
+
+    def state(self) -> dict[str, Any]:
+        """Plain data for a checkpoint."""
+        return {"index": self.index, "began": asdict(self.began), "capped": self.capped}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Undo everything since `state()`."""
+        self.index = int(state["index"])
+        self.began = Counters(**state["began"])
+        self.capped = state["capped"]
+
+
+def endless(settings: Settings, evolution: frozenset[str]) -> list[Problem]:
+    """Stages whose end would never come: their limits count what they never do.
+
+    Args:
+        settings: a recipe's.
+        evolution: names of the learners without gradients.
+    """
+    problems = []
+    for place, stage in {stage.name: stage for _, stage in settings.flat_stages()}.items():
+        gradient = any(name not in evolution for name in stage.learners)
+        free = any(name in evolution for name in stage.learners)
+        counted = {"seconds"}
+        if stage.collect.policy != "none" or free:
+            counted |= {"env_steps", "episodes"}
+        counted |= {"updates"} if gradient else set()
+        counted |= {"generations"} if free else set()
+        if not counted & (limits(stage.until).keys() | limits(settings.budget).keys()):
+            names = ", ".join(sorted(limits(stage.until)))
+            problems.append(
+                Problem(
+                    what=f"stage '{place}' would never end: nothing in it counts {names}",
+                    key="stages",
+                    fix=f"end it by one of {', '.join(sorted(counted - {'seconds'} | {'minutes'}))}",
+                )
+            )
+    return problems

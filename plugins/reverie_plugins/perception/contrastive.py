@@ -46,7 +46,7 @@ class Contrastive(Objective):
         columns = logits.masked_fill(~valid.unsqueeze(1), _NEVER) if self.config.source == "prior" else logits
         loss = 0.5 * (logits.logsumexp(1) + columns.logsumexp(0)) - right  # (N,)
         loss = torch.where(valid, loss, torch.zeros_like(loss)).reshape(first.shape)  # (B, T)
-        return {"contrastive": self.config.scale * loss}
+        return {"infonce": self.config.scale * loss}
 
     @staticmethod
     def _predicted(first: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ class Reconstruction(Objective):
         code = view.embed if decoder.reads == "embed" else view.observed.train.code  # (B, T, C)
         predictions = decoder(code)
         return {
-            f"reconstruction_{key}": self.config.scale * nll(prediction, view.obs[key])  # (B, T)
+            key: self.config.scale * nll(prediction, view.obs[key])  # (B, T)
             for key, prediction in predictions.items()
         }
 

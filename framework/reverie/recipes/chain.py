@@ -9,7 +9,7 @@ from reverie.extension.names import suggest
 from reverie.recipes.defaults import Entry, entries
 from reverie.recipes.locate import Document, printable, read_document
 from reverie.recipes.roots import Roots
-from reverie.recipes.slots import NAMED, OPTION, SINGLE, KeyPath, key_of, kind_of, look, slots_in
+from reverie.recipes.slots import NAMED, OPTION, SINGLE, TOP_LEVEL, KeyPath, key_of, kind_of, look, slots_in
 
 LONGEST_CHAIN = 16
 
@@ -62,9 +62,9 @@ class Layer:
 
     def body(self) -> dict[str, Any]:
         """The keys of the file without its defaults list and without what is dropped."""
-        data = {key: value for key, value in self.document.data.items() if key not in ("defaults", "lock")}
         if self.prefix:
-            return data
+            return {key: value for key, value in self.document.data.items() if key != "defaults"}
+        data = {key: value for key, value in self.document.data.items() if key in TOP_LEVEL}
         for group in NAMED:
             if isinstance(data.get(group), dict):
                 data[group] = {
@@ -111,6 +111,12 @@ class Chain:
 
     def _take_body(self, layer: Layer) -> None:
         self.layers.append(layer)
+        document = layer.document
+        self.problems += [
+            unknown_key(key, document.where((key,)))
+            for key in document.data
+            if key not in TOP_LEVEL and key not in ("defaults", "lock")
+        ]
         for slot, body in slots_in(layer.document.data):
             decision = body_decision(layer.document, slot, body)
             if decision is not None:
@@ -233,6 +239,18 @@ class Chain:
             fix = f"files of {slot}/: {', '.join(files)}" + (f"; {fix}" if fix else "")
         self.problems.append(Problem(f"{slot}: {what}", decision.where, slot, problem.why, fix))
         return False
+
+
+def unknown_key(key: str, where: str) -> Problem:
+    """A key of a recipe that is neither a setting nor a slot. `hydra` is one: recipes do not configure Hydra."""
+    hint = suggest(key, TOP_LEVEL)
+    what = f"unknown key {printable(key)!r}" + (f" ({hint})" if hint else "")
+    if kind_of(key):
+        group, _, name = key.partition("/")
+        return Problem(
+            what, where, key, "", f"in the body of a file write `{group}:` and below it, indented, `{name}:`"
+        )
+    return Problem(what, where, printable(key), "", "keys of a recipe: " + ", ".join(TOP_LEVEL))
 
 
 def body_decision(document: Document, slot: str, body: Any) -> Decision | None:

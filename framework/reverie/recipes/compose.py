@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from reverie.errors import Problem
+from reverie.extension.names import suggest
 from reverie.recipes.chain import Chain, Decision, Layer
 from reverie.recipes.locate import Document, printable
 from reverie.recipes.overrides import PLACE, CommandLine, KeyOverride
@@ -89,7 +90,8 @@ def compose(document: Document, chain: Chain, command: CommandLine) -> Compositi
         if slot and override.path == (*key_of(slot), "from_run") and isinstance(override.value, str):
             decisions[slot] = Decision(None, PLACE, override.value)
     chain.settle(decisions)
-    notes = [note for layer in chain.layers for note in _drop(layer, decisions)]
+    notes = list(_added(command, layer.decisions))
+    notes += [note for layer in chain.layers for note in _drop(layer, decisions)]
     problems = [*command.problems, *chain.problems]
     keys = [_named_stage(chain.layers, override) for override in command.keys]
     lines = [*_choice_lines(decisions, command, groups), *(_line(override) for override in keys)]
@@ -102,6 +104,16 @@ def compose(document: Document, chain: Chain, command: CommandLine) -> Compositi
     result = Composition(data, chain.layers, decisions, command, notes, problems, chain.refused)
     _settle(result)
     return result
+
+
+def _added(command: CommandLine, before: Mapping[str, Decision]) -> Iterator[str]:
+    """Named slots that only the command line fills: perhaps a name was misspelt."""
+    for slot, choice in command.choices.items():
+        if "/" in slot and slot not in before and choice.value is not None:
+            hint = suggest(slot, before)
+            yield f"{slot}={printable(choice.value)} adds a slot that the recipe does not have" + (
+                f" ({hint})" if hint else ""
+            )
 
 
 def _drop(layer: Layer, final: Mapping[str, Decision]) -> Iterator[str]:
@@ -135,7 +147,7 @@ def _choice_lines(decisions: Mapping[str, Decision], command: CommandLine, group
 def _line(override: KeyOverride) -> str:
     if override.delete:
         return f"~{dotted(override.path)}"
-    return f"++{dotted(override.path)}={override.text.partition('=')[2]}"
+    return f"++{dotted(override.path)}={override.written}"
 
 
 def _named_stage(layers: Sequence[Layer], override: KeyOverride) -> KeyOverride:
@@ -146,7 +158,7 @@ def _named_stage(layers: Sequence[Layer], override: KeyOverride) -> KeyOverride:
     found = [layer.body()["stages"] for layer in layers if isinstance(layer.body().get("stages"), list)]
     for number, stage in enumerate(found[-1] if found else []):
         if isinstance(stage, dict) and stage.get("name") == path[1]:
-            return KeyOverride((path[0], number, *path[2:]), override.value, override.text, override.delete)
+            return KeyOverride((path[0], number, *path[2:]), override.value, override.written, override.delete)
     return override
 
 

@@ -134,6 +134,9 @@ def _loader() -> type[yaml.SafeLoader]:
     return loader
 
 
+_REFUSED = object()
+
+
 class _Builder:
     """Turns YAML nodes into plain data and notes lines and refusals."""
 
@@ -156,16 +159,21 @@ class _Builder:
                 "a recipe is data: text, numbers, lists and mappings",
                 "write a plain value",
             )
-            return None
+            return _REFUSED
         if isinstance(node, yaml.MappingNode):
             return self.mapping(node, key)
         if isinstance(node, yaml.SequenceNode):
-            return [self.item(child, (*key, index)) for index, child in enumerate(node.value)]
+            return self.sequence(node, key)
         return self.scalar(node, key)
 
-    def item(self, node: yaml.Node, key: KeyPath) -> Any:
-        self.lines[key] = node.start_mark.line + 1
-        return self.value(node, key)
+    def sequence(self, node: yaml.SequenceNode, key: KeyPath) -> list[Any]:
+        result: list[Any] = []
+        for child in node.value:
+            self.lines[(*key, len(result))] = child.start_mark.line + 1
+            value = self.value(child, (*key, len(result)))
+            if value is not _REFUSED:
+                result.append(value)
+        return result
 
     def mapping(self, node: yaml.MappingNode, key: KeyPath) -> dict[str, Any]:
         result: dict[str, Any] = {}
@@ -177,7 +185,9 @@ class _Builder:
                 self.refuse(key_node, (*key, name), f"the key {printable(name)!r} is written twice")
                 continue
             self.lines[(*key, name)] = key_node.start_mark.line + 1
-            result[name] = self.value(value_node, (*key, name))
+            value = self.value(value_node, (*key, name))
+            if value is not _REFUSED:
+                result[name] = value
         return result
 
     def key(self, node: yaml.Node, parent: KeyPath) -> str | None:
@@ -199,16 +209,16 @@ class _Builder:
     def scalar(self, node: yaml.Node, key: KeyPath) -> Any:
         if node.tag == "tag:yaml.org,2002:int" and len(node.value) > 40:
             self.refuse(node, key, f"the number {printable(node.value, 20)} is too large")
-            return None
+            return _REFUSED
         try:
             value = self.scalars.construct_object(node)
         except ValueError:
             self.refuse(node, key, f"the value {printable(node.value)!r} cannot be read as a number")
-            return None
+            return _REFUSED
         fault = value_fault(value)
         if fault:
             self.refuse(node, key, *fault)
-            return None
+            return _REFUSED
         return value
 
 

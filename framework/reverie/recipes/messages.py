@@ -83,7 +83,8 @@ def _problem(
     place = where((*prefix, *path))
     owner, info = _field(model, path)
     detail = details[0]
-    head = f"{subject}: " if subject else ""
+    around = subject or dotted(path[:-1])
+    head = f"{around}: " if around else ""
     if detail["type"] == "extra_forbidden":
         known = [*(owner.model_fields if owner else ()), *(reserved if len(path) == 1 else ())]
         name = printable(path[-1])
@@ -95,11 +96,12 @@ def _problem(
         return Problem(what, place, key, _doc(info), f"write `{path[-1]}: ...`")
     if detail["type"] == "value_error":
         text = str(detail.get("ctx", {}).get("error", detail["msg"]))
-        named = f"`{dotted(path)}`: " if path else ""
-        return Problem(f"{head}{named}{text}", place, key, _doc(info))
+        around = subject + (f", `{dotted(path)}`" if path else "") if subject else dotted(path)
+        return Problem(f"{around}: {text}", place, key, _doc(info))
     wanted = " or ".join(dict.fromkeys(_wanted(each) for each in details))
     value = printable(detail["input"], 40)
     hint = _choices_hint(details, detail["input"])
+    head = f"{subject}: " if subject else ""
     what = f"{head}`{dotted(path) or key}` must be {wanted}, not {value!r}" + (f" ({hint})" if hint else "")
     if not isinstance(detail["input"], str):
         what = what.replace(f"not {value!r}", f"not {value}")
@@ -109,7 +111,7 @@ def _problem(
 def _wanted(detail: ErrorDetails) -> str:
     context = detail.get("ctx", {})
     if detail["type"] == "literal_error":
-        return f"one of {context['expected']}" if " or " in context["expected"] else str(context["expected"])
+        return ("one of " if "," in context["expected"] else "") + str(context["expected"])
     if detail["type"] in _WANTED:
         return _WANTED[detail["type"]]
     limits = {"greater_than": "gt", "greater_than_equal": "ge", "less_than": "lt", "less_than_equal": "le"}

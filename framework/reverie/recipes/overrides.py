@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import HydraException
 
 from reverie.errors import Problem
@@ -27,11 +27,11 @@ class SlotChoice:
 
 @dataclass(frozen=True)
 class KeyOverride:
-    """`a.b=value`, or `~a.b` with `delete`."""
+    """`a.b=value`, or `~a.b` with `delete`. `written` is the value as Hydra reads it."""
 
     path: KeyPath
     value: Any
-    text: str
+    written: str
     delete: bool = False
 
 
@@ -84,13 +84,10 @@ def _sort_in(line: CommandLine, override: Override, text: str) -> None:
         _delete(line, path, text)
     elif path[0] not in TOP_LEVEL:
         hint = suggest(str(path[0]), TOP_LEVEL)
-        line.refuse(text, f"unknown key {printable(path[0])!r}" + (f" ({hint})" if hint else ""), fix=_keys())
+        fix = "keys of a recipe: " + ", ".join(TOP_LEVEL)
+        line.refuse(text, f"unknown key {printable(path[0])!r}" + (f" ({hint})" if hint else ""), fix=fix)
     else:
         _assign(line, path, override.value(), text)
-
-
-def _keys() -> str:
-    return "keys of a recipe: " + ", ".join(TOP_LEVEL)
 
 
 def _delete(line: CommandLine, path: KeyPath, text: str) -> None:
@@ -98,7 +95,7 @@ def _delete(line: CommandLine, path: KeyPath, text: str) -> None:
     if kind_of(slot):
         line.choices[slot] = SlotChoice(slot, None, text)
     else:
-        line.keys.append(KeyOverride(path, None, text, delete=True))
+        line.keys.append(KeyOverride(path, None, "", delete=True))
 
 
 def _assign(line: CommandLine, path: KeyPath, value: Any, text: str) -> None:
@@ -118,7 +115,7 @@ def _assign(line: CommandLine, path: KeyPath, value: Any, text: str) -> None:
         for fault in _faults(value):
             line.refuse(text, *fault)
             return
-        line.keys.append(KeyOverride(path, value, text))
+        line.keys.append(KeyOverride(path, value, hydra_value(value)))
 
 
 def _assign_slot(line: CommandLine, slot: str, path: KeyPath, value: Any, text: str) -> None:
@@ -131,6 +128,19 @@ def _assign_slot(line: CommandLine, slot: str, path: KeyPath, value: Any, text: 
         line.refuse(
             text, f"{printable(text)!r} does not name a component", fix=f"write {slot}=<component>, or {slot}=null"
         )
+
+
+def hydra_value(value: Any) -> str:
+    """A value in the grammar of Hydra's overrides."""
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{key}:{hydra_value(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(hydra_value(item) for item in value) + "]"
+    if isinstance(value, str):
+        return Override._get_value_element_as_str(QuotedString(value, Quote.single))
+    return (
+        {None: "null", True: "true", False: "false"}[value] if value is None or isinstance(value, bool) else str(value)
+    )
 
 
 def _faults(value: Any) -> list[tuple[str, str, str]]:

@@ -1,5 +1,6 @@
 """From a recipe's name to a checked `Recipe`: composition, schema, wiring, the plugins' own checks."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from reverie.recipes.recipe import Recipe
 from reverie.recipes.roots import primary
 from reverie.recipes.slots import KeyPath, dotted
 from reverie.recipes.validate import Validator, settings
-from reverie.recipes.wiring import check_wiring
+from reverie.recipes.wiring import check_wiring, unused
 
 
 def prepare(recipe: str | Path, overrides: Sequence[str] = (), *, plugins: Plugins | None = None) -> Recipe:
@@ -65,10 +66,23 @@ def examine(recipe: str | Path, overrides: Sequence[str], plugins: Plugins) -> t
         origins={shown(layer.document.path): layer.document.sha256 for layer in composition.layers},
         places={dotted(key): composition.where(key) for key in leaves(composition.data)},
     )
-    problems += check_wiring(result, validator.refused, composition.where)
+    if choices or not problems:
+        problems += check_wiring(result, validator.refused, composition.where)
+    result.notes.extend(unused(result))
     if not problems:
         problems += plugins.check_recipe(result)
-    return result, list(dict.fromkeys(problems))
+    return result, _in_order(problems)
+
+
+def _in_order(problems: Sequence[Problem]) -> list[Problem]:
+    """Each problem once, file by file, from top to bottom."""
+    files = list(dict.fromkeys(_place(problem)[0] for problem in problems))
+    return sorted(dict.fromkeys(problems), key=lambda one: (files.index(_place(one)[0]), _place(one)[1]))
+
+
+def _place(problem: Problem) -> tuple[str, int]:
+    file, _, line = problem.where.rpartition(":")
+    return (file, int(line)) if line.isdecimal() else (problem.where, 0)
 
 
 def composed(recipe: str | Path, overrides: Sequence[str], plugins: Plugins) -> Composition:
@@ -97,8 +111,9 @@ def composed(recipe: str | Path, overrides: Sequence[str], plugins: Plugins) -> 
 def _name(document: Document) -> str:
     """A recipe's name: that of its file, or what a lock says."""
     lock = document.data.get("lock")
-    name = lock.get("recipe") if isinstance(lock, dict) else None
-    return name if isinstance(name, str) and name.isidentifier() else document.path.name.partition(".")[0]
+    said = lock.get("recipe") if isinstance(lock, dict) else None
+    name = said if isinstance(said, str) else document.path.name.partition(".")[0]
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", name)[:64] or "recipe"
 
 
 def leaves(data: Any, path: KeyPath = ()) -> Iterator[KeyPath]:

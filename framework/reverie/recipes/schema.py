@@ -81,12 +81,17 @@ class Rounds(Config):
 
 
 def _entry_kind(value: Any) -> str:
-    """Which of the two an entry of `stages` is, so that errors speak of one of them only."""
+    """Which of the two an entry of `stages` is, so that errors speak of one of them only.
+
+    The tags are no possible keys: `messages` leaves them out of places.
+    """
     keys = value if isinstance(value, dict) else getattr(value, "model_fields_set", ())
-    return "rounds" if "rounds" in keys else "stage"
+    return "<rounds>" if "rounds" in keys else "<stage>"
 
 
-StageEntry = Annotated[Annotated[Stage, Tag("stage")] | Annotated[Rounds, Tag("rounds")], Discriminator(_entry_kind)]
+StageEntry = Annotated[
+    Annotated[Stage, Tag("<stage>")] | Annotated[Rounds, Tag("<rounds>")], Discriminator(_entry_kind)
+]
 
 
 class Budget(Config):

@@ -22,9 +22,7 @@ from reverie.recipes.slots import (
     NAMED,
     RESERVED,
     SETTINGS_KEYS,
-    SINGLE,
     SLOT_NAME,
-    TOP_LEVEL,
     key_of,
     kind_of,
     slots_in,
@@ -36,25 +34,13 @@ LEARNER_DEFAULTS = ("trains", "reaches", "objectives")
 
 def settings(composition: Composition) -> tuple[Settings, list[Problem]]:
     """The keys that are no slots. Invalid ones are left out of the result, so that later checks can go on."""
-    problems = [_unknown(composition, key) for key in composition.data if key not in TOP_LEVEL]
     data = {key: value for key, value in composition.data.items() if key in SETTINGS_KEYS}
     try:
-        return Settings.model_validate(data), problems
+        return Settings.model_validate(data), []
     except ValidationError as error:
-        problems += translate(error, Settings, data, (), composition.where, "")
+        problems = translate(error, Settings, data, (), composition.where, "")
         bad = {detail["loc"][0] for detail in error.errors(include_url=False) if detail["loc"]}
         return Settings.model_validate({key: value for key, value in data.items() if key not in bad}), problems
-
-
-def _unknown(composition: Composition, key: str) -> Problem:
-    hint = suggest(key, TOP_LEVEL)
-    what = f"unknown key {printable(key)!r}" + (f" ({hint})" if hint else "")
-    if kind_of(key):
-        group, _, name = key.partition("/")
-        fix = f"in the body of a file write `{group}:` and below it, indented, `{name}:`"
-    else:
-        fix = "keys of a recipe: " + ", ".join(TOP_LEVEL)
-    return Problem(what, composition.where((key,)), printable(key), "", fix)
 
 
 class Validator:
@@ -88,6 +74,7 @@ class Validator:
             if content is not None and not isinstance(content, Mapping):
                 what = f"{group}: must be a mapping from names to options, not {printable(content)!r}"
                 self._report(group, (group,), what)
+                self.refused.add(group)
             for name in content if isinstance(content, Mapping) else ():
                 if not SLOT_NAME.fullmatch(name):
                     what = f"{group}: the name {printable(name)!r} is not made of lower case letters, digits and _"
@@ -220,6 +207,3 @@ def merged(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
         below = result.get(key)
         result[key] = merged(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
     return result
-
-
-__all__ = ["SINGLE", "Validator", "merged", "settings"]

@@ -19,6 +19,9 @@ REQUIRED = ("encoder", "dynamics")
 """Slots without which stages cannot run, besides `env`."""
 
 
+START = "add `defaults:` with the recipe to start from (`reverie recipes list` shows them), and `stages:` for your own"
+
+
 def check_wiring(recipe: Recipe, refused: set[str], where: Locate) -> list[Problem]:
     """Everything that is wrong with how the slots and stages fit together.
 
@@ -38,6 +41,14 @@ def default_needs(component: Component) -> Needs:
         return Needs()
 
 
+def unused(recipe: Recipe) -> Iterator[str]:
+    """A line for each learner that no stage names: legal, and probably not meant."""
+    stages = [stage for _, stage in recipe.settings.flat_stages()]
+    for name in recipe.group("learners"):
+        if stages and not any(name in stage.learners for stage in stages):
+            yield f"learners/{name} learns in no stage"
+
+
 class Wiring:
     """One check of one recipe."""
 
@@ -49,6 +60,10 @@ class Wiring:
         self.catalogue = recipe.plugins.catalogue
 
     def check(self) -> list[Problem]:
+        if not self.recipe.choices and not self.refused:
+            why = "a recipe names an environment, a world model and what trains it"
+            self.report((), "this recipe chooses no components", why, START)
+            return self.problems
         self.check_plan()
         for choice in self.recipe.choices.values():
             self.check_needs(choice)
@@ -63,7 +78,7 @@ class Wiring:
         self.problems.append(Problem(what, self.where(key), dotted(key), why, fix))
 
     def filled(self, slot: str) -> bool:
-        return slot in self.recipe.choices or slot in self.refused
+        return slot in self.recipe.choices or bool({slot, slot.partition("/")[0]} & self.refused)
 
     def check_plan(self) -> None:
         """A recipe has stages or one external learner, and the slots that these need."""
@@ -81,7 +96,7 @@ class Wiring:
                 ("stages",),
                 "nothing would be trained: this recipe has no stages and no external learner",
                 "",
-                "add `stages:` as in recipes/dreamer.yaml, or start from it with `- dreamer` in the defaults list",
+                START,
             )
         for slot in ("env", *(REQUIRED if not self.filled("external") else ())):
             if not self.filled(slot):
@@ -95,13 +110,10 @@ class Wiring:
         who = f"{choice.slot} ({choice.name})"
         for slot in dict.fromkeys((*needs.slots, *needs.provides)):
             if not self.filled(slot):
-                fix = self.fill(slot, needs.provides.get(slot, ()))
-                self.report(
-                    key_of(choice.slot),
-                    f"{who} needs {slot}, which is empty",
-                    "",
-                    fix + self.alternatives(choice, slot),
-                )
+                fix = self.fill(slot, needs.provides.get(slot, ())) + self.alternatives(choice, slot)
+                emptied = self.where(key_of(slot))
+                why = f"{slot} is emptied at {emptied}" if emptied != self.where(()) else ""
+                self.report(key_of(choice.slot), f"{who} needs {slot}, which is empty", why, fix)
         for slot, capabilities in needs.provides.items():
             other = self.recipe.choice(slot)
             for capability in capabilities if other else ():
@@ -118,7 +130,8 @@ class Wiring:
         names = self.offering(kind, capabilities)
         if not names:
             return f"no installed {kind} fits; see `reverie plugins list`"
-        return f"add `- {slot}: {names[0]}` to the defaults list, or {slot}={names[0]} (choices: {', '.join(names)})"
+        name = names[0] if len(names) == 1 or names[0] == "auto" else "<component>"
+        return f"add `- {slot}: {name}` to the defaults list, or {slot}={name} (choices: {', '.join(names)})"
 
     def instead(self, slot: str, capabilities: Iterable[str]) -> str:
         names = self.offering(kind_of(slot) or "", capabilities)

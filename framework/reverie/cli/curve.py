@@ -16,7 +16,6 @@ def curve(
     random: Annotated[bool, typer.Option(help="Play a random policy once, and draw its return as a line.")] = True,
 ) -> None:
     """Draw a run's learning curve: evaluations, collected episodes, and what a random policy gets."""
-    from reverie.evaluation.curve import random_return, write_curve
+    from reverie.evaluation.curve import write_curve
 
-    level = random_return(run, current_plugins()) if random else None
-    say(f"learning curve {write_curve(run, out, random=level)}")
+    say(f"learning curve {write_curve(run, out, random=random, plugins=current_plugins())}")

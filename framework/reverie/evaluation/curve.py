@@ -21,9 +21,13 @@ from reverie.evaluation.protocol import RandomPolicy, evaluate
 from reverie.extension.manager import Plugins
 from reverie.recipes.from_run import LOCK_FILE
 from reverie.recipes.prepare import prepare
+from reverie.recipes.recipe import Recipe
+from reverie.training.durable import write_atomically
 
 INK, QUIET, GRID = "#18202e", "#626e80", "#e3e7ed"
 AGENT, DOTS, RANDOM = "#3474be", "#9aa5b5", "#e05814"
+
+FORMATS = (".png", ".svg", ".pdf")
 
 RETURN_COLUMNS = ("train/return", "episode/return", "return")
 """Columns of `metrics.csv` that may hold the return of collected episodes."""
@@ -53,6 +57,12 @@ class Curve:
     collected: list[tuple[float, float]] = field(default_factory=list)
 
 
+def title_of(recipe: Recipe) -> str:
+    """Recipe and environment, as they stand above pictures."""
+    choice = recipe.choice("env")
+    return recipe.name if choice is None else f"{recipe.name} · {getattr(choice.config, 'id', choice.name)}"
+
+
 def read_curve(run: Path) -> Curve:
     """Read `metrics/evaluations.jsonl` and `metrics/metrics.csv`. What is missing or half-written is left out."""
     metrics = run / "metrics"
@@ -66,55 +76,62 @@ def read_curve(run: Path) -> Curve:
     return Curve(sorted(points, key=lambda point: point.env_steps), collected)
 
 
-def random_return(run: Path, plugins: Plugins | None = None, *, episodes: int = 20) -> float:
-    """The mean return of a random policy in the run's environment; played once and kept in `metrics/random.json`.
-
-    Raises:
-        RunError: if there is no run.
-    """
-    if not (run / LOCK_FILE).is_file():
-        raise RunError(f"{run} is not a run: it has no {LOCK_FILE}")
+def random_return(run: Path, recipe: Recipe, *, episodes: int = 20) -> float:
+    """The mean return of a random policy in the run's environment; played once and kept in `metrics/random.json`."""
     kept = run / "metrics" / "random.json"
-    entry = next(iter(_lines(kept)), {})
-    if (known := _number(entry, ("mean",))) is not None:
+    if (known := _number(next(iter(_lines(kept)), {}), ("mean",))) is not None:
         return known
-    recipe = prepare(run / LOCK_FILE, plugins=plugins)
     factory = build_environment(recipe)
-    result = evaluate(RandomPolicy(factory.action), factory, episodes=episodes, seed=recipe.settings.evaluation.seed)
-    kept.parent.mkdir(exist_ok=True)
-    kept.write_text(json.dumps(result.as_json()) + "\n")
+    seed = recipe.settings.evaluation.seed
+    result = evaluate(RandomPolicy(factory.action), factory, episodes=episodes, seed=seed)
+    write_atomically(kept, json.dumps(result.as_json()) + "\n")
     return result.mean
 
 
-def write_curve(run: Path | str, out: Path | None = None, *, random: float | None = None) -> Path:
+def write_curve(
+    run: Path | str, out: Path | None = None, *, random: bool = True, plugins: Plugins | None = None
+) -> Path:
     """Draw the learning curve of a run.
 
     Args:
         run: its folder.
-        out: where to; by default `curve.png` in the run.
-        random: return of a random policy, drawn as a line.
+        out: where to, as `.png`, `.svg` or `.pdf`; by default `curve.png` in the run.
+        random: play a random policy (once) and draw its mean return as a line.
+        plugins: those to use; loaded if not given.
 
     Raises:
-        RunError: if the run has no returns yet.
+        RunError: if there is no run, or it has no returns yet.
     """
     run = Path(run)
-    target = out or run / "curve.png"
+    if not (run / LOCK_FILE).is_file():
+        raise RunError(f"{run} is not a run: it has no {LOCK_FILE}")
     curve = read_curve(run)
     if not curve.evaluations and not curve.collected:
         raise RunError(f"{run} has no returns yet: neither metrics/evaluations.jsonl nor metrics/metrics.csv holds any")
+    recipe = prepare(run / LOCK_FILE, plugins=plugins)
+    level = random_return(run, recipe) if random else None
+    return draw_curve(curve, out or run / "curve.png", title=title_of(recipe), random=level)
+
+
+def draw_curve(curve: Curve, target: Path, *, title: str, random: float | None = None) -> Path:
+    """Write the picture; it appears under its name only once it is complete.
+
+    Raises:
+        ReverieError: for a kind of file that cannot be written.
+    """
+    if target.suffix not in FORMATS:
+        raise ReverieError(f"{target.name}: a curve is written as {', '.join(FORMATS)}, chosen by the file's ending")
     figure = Figure(figsize=(8, 4.5), dpi=160, facecolor="white")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     _draw(axes, curve, random)
-    _dress(axes, run.resolve().name)
+    _dress(axes, title)
     figure.tight_layout(pad=1.4)
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.stem}.partial{target.suffix}")
     try:
         figure.savefig(partial)
         partial.replace(target)
-    except ValueError as error:
-        raise ReverieError(f"{target.name}: {error}") from error
     finally:
         partial.unlink(missing_ok=True)
     return target
@@ -123,7 +140,7 @@ def write_curve(run: Path | str, out: Path | None = None, *, random: float | Non
 def _draw(axes: Axes, curve: Curve, random: float | None) -> None:
     if curve.collected:
         dots = ([steps for steps, _ in curve.collected], [value for _, value in curve.collected])
-        axes.scatter(*dots, s=14, color=DOTS, alpha=0.6, linewidths=0, label="collected episodes")
+        axes.scatter(*dots, s=14, color=DOTS, alpha=0.6, linewidths=0, label="while collecting")
     if curve.evaluations:
         steps = [point.env_steps for point in curve.evaluations]
         means = [point.mean for point in curve.evaluations]
@@ -150,6 +167,7 @@ def _dress(axes: Axes, title: str) -> None:
     axes.grid(color=GRID, linewidth=1)
     axes.set_axisbelow(True)
     axes.margins(x=0.06, y=0.08)
+    axes.set_xlim(left=0)
     for spine in axes.spines.values():
         spine.set_visible(False)
     axes.legend(
@@ -192,9 +210,9 @@ def _number(entry: Mapping[str, Any], names: tuple[str, ...]) -> float | None:
     """The first of these that is there and a finite number."""
     for name in names:
         try:
-            value = float(entry.get(name) or "nan") if entry.get(name) != 0 else 0.0
-        except (TypeError, ValueError):
-            continue
+            value = float(entry[name])
+        except (KeyError, TypeError, ValueError):
+            continue  # absent, or an empty cell
         if math.isfinite(value):
             return value
     return None

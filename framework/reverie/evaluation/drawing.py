@@ -87,7 +87,7 @@ def picture(array: Array, box: tuple[int, int]) -> Image.Image:
     image = Image.fromarray(np.ascontiguousarray(pixels))
     size = fitted((array.shape[1], array.shape[0]), box)
     larger = size[0] >= 2 * image.width
-    return image.resize(size, Image.Resampling.NEAREST if larger else Image.Resampling.LANCZOS)
+    return image.resize(size, Image.Resampling.NEAREST if larger else Image.Resampling.BILINEAR)
 
 
 def fitted(size: tuple[int, int], box: tuple[int, int]) -> tuple[int, int]:

@@ -15,6 +15,7 @@ from PIL import Image
 from reverie.contracts.environment import EnvironmentFactory
 from reverie.contracts.sampling import Sampling
 from reverie.errors import ReverieError, RunError
+from reverie.evaluation.curve import title_of
 from reverie.evaluation.dreaming import Dream, code_decoder, dream_of
 from reverie.evaluation.episodes import Mode, evaluating, preserved_randomness
 from reverie.evaluation.recording import Recording, record
@@ -118,7 +119,7 @@ def scenes_of(opened: Opened, dreams: Sequence[Dream]) -> tuple[list[Scene], lis
             notes.append(f"{left_out} more entries are not shown")
         seen, dreamed = dreamt.context, len(dreamt) - dreamt.context
         subtitle = f"Episode {index + 1} of {len(dreams)}: {seen} real steps, then {dreamed} dreamed"
-        title = f"{opened.recipe.name} · {opened.environment}"
+        title = title_of(opened.recipe)
         scenes.append(Scene(title, subtitle, dreamt, pictures_of(dreamt, factory), charts, "; ".join(notes)))
     return scenes, notes
 

@@ -77,5 +77,6 @@ class CountingPolicy:
     def _draw(self, seed: int, step: int) -> Array:
         generator = np.random.default_rng([seed, step])
         if self.action.is_discrete:
-            return np.eye(self.action.size, dtype=np.float32)[generator.integers(self.action.size)]
+            hot: Array = np.eye(self.action.size, dtype=np.float32)[generator.integers(self.action.size)]
+            return hot
         return generator.uniform(-1, 1, self.action.size).astype(np.float32)

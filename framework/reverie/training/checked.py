@@ -45,6 +45,7 @@ class CheckedEnv(gym.Wrapper[Any, Any, Any, Any]):
         self._episode = -1
         self._step = 0
         self._last_action: Any = None
+        self._shown: dict[str, Array] = {}
         self._limits = _limits(env.observation_space, observation, index)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
@@ -78,31 +79,31 @@ class CheckedEnv(gym.Wrapper[Any, Any, Any, Any]):
         return read_snapshot(self.env)
 
     def restore_state(self, orders: list[Mapping[str, Any]]) -> bool:
-        """Bring back the open episode that `orders[index]` describes; false where that did not work.
+        """Bring back the open episode that `orders[index]` describes; false where that did not work. Called right
+        after a reset with the episode's seed.
 
         The environment's own state is preferred. Otherwise the episode is played again from its seed and actions, and
         its last observation must come out equal, bit for bit.
         """
         order = orders[self._index]
         try:
-            obs, _ = self.reset(seed=order["seed"])
             back = order["inner"] is not None and write_snapshot(self.env, order["inner"])
             if not back:
                 if order["inner"] is not None:
-                    obs, _ = self.reset(seed=order["seed"])
-                back = self._replay(obs, order)
+                    self.reset(seed=order["seed"])
+                back = self._replay(order)
         except EnvironmentFault:
             back = False
         self._episode = order["episode"]
         self._step = len(order["actions"])
         return back
 
-    def _replay(self, obs: Mapping[str, Array], order: Mapping[str, Any]) -> bool:
+    def _replay(self, order: Mapping[str, Any]) -> bool:
         for action in order["actions"]:
-            obs, _, terminated, truncated, _ = self.step(action)
+            _, _, terminated, truncated, _ = self.step(action)
             if terminated or truncated:
                 return False
-        return all(np.array_equal(obs[key], value) for key, value in order["obs"].items())
+        return all(np.array_equal(self._shown[key], value) for key, value in order["obs"].items())
 
     def _checked(self, obs: Any) -> dict[str, Array]:
         if not isinstance(obs, Mapping) or set(obs) != set(self._limits):
@@ -117,7 +118,8 @@ class CheckedEnv(gym.Wrapper[Any, Any, Any, Any]):
                 raise self._fault(f"entry '{key}' has shape {value.shape}, expected {shape}: {_brief(value)}")
             if low is not None and high is not None and not ((value >= low) & (value <= high)).all():
                 raise self._fault(_out_of_bounds(key, value, low, high))
-        return dict(obs)
+        self._shown = dict(obs)
+        return self._shown
 
     def _number(self, reward: Any) -> float:
         try:
@@ -160,10 +162,9 @@ def _out_of_bounds(key: str, value: Array, low: Array, high: Array) -> str:
     at = ", ".join(map(str, place))
     found = value[place]
     if not np.isfinite(found):
-        return f"entry '{key}' is {found} at index {at}: {_brief(value)}"
-    return (
-        f"entry '{key}' is {found} at index {at}, outside its bounds [{low[place]:g}, {high[place]:g}]: {_brief(value)}"
-    )
+        return f"entry '{key}' is {found!s} at index {at}: {_brief(value)}"
+    bounds = f"[{low[place]:g}, {high[place]:g}]"
+    return f"entry '{key}' is {found!s} at index {at}, outside its bounds {bounds}: {_brief(value)}"
 
 
 def _brief(value: Any) -> str:

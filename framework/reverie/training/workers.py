@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import queue
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 from numpy.typing import NDArray
 
-from reverie.errors import EnvironmentFault
+from reverie.errors import EnvironmentFault, ReverieError
 
 CLOSE_SECONDS = 1.5
 """What workers get to end by themselves, and then again what they get to obey SIGTERM."""
@@ -62,6 +63,18 @@ class WorkerVector(AsyncVectorEnv[Any, Any]):
             raise EnvironmentFault(self._who_sleeps(what)) from error
         except (EOFError, OSError) as error:
             raise EnvironmentFault(self._who_died(what)) from error
+
+    def _raise_if_errors(self, successes: Iterable[bool]) -> None:
+        """Raise the first worker's exception. Gymnasium's own version prints tracebacks as warnings."""
+        if all(successes):
+            return
+        try:
+            index, kind, value, trace = self.error_queue.get(timeout=self._timeout)
+        except queue.Empty:
+            raise EnvironmentFault("a worker failed and did not say why") from None
+        if issubclass(kind, ReverieError):
+            raise kind(str(value))
+        raise EnvironmentFault(f"environment {index}: {kind.__name__}: {value}\n{trace}")
 
     def _who_sleeps(self, what: str) -> str:
         silent = [index for index, pipe in enumerate(self.parent_pipes) if pipe is not None and not pipe.poll(0)]

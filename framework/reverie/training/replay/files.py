@@ -81,7 +81,7 @@ def _column(archive: np.lib.npyio.NpzFile, name: str, rows: int, layout: Layout)
 
 def chunk_files(folder: Path) -> list[Path]:
     """All chunk files of a folder, finished ones only, by name."""
-    return sorted(path for path in folder.iterdir() if CHUNK_NAME.match(path.name))
+    return sorted(path for path in folder.iterdir() if CHUNK_NAME.fullmatch(path.name))
 
 
 def staged_files(folder: Path) -> list[Path]:

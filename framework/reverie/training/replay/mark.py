@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from reverie.errors import RunError
 
-CHUNK_NAME = re.compile(r"^stream-(\d{5})-(\d{12})-(\d{6})-([0-9a-f]{12})\.npz$")
+CHUNK_NAME = re.compile(r"stream-(\d{5})-(\d{12})-(\d{6})-([0-9a-f]{12})\.npz")
 """Stream, first row within the stream, rows, and the beginning of the file's sha256."""
 
 
@@ -89,7 +89,7 @@ class ReplayMark:
 
 
 def _chunk(name: object, rows: object, sha256: object) -> ChunkMark:
-    match = CHUNK_NAME.match(name) if isinstance(name, str) else None
+    match = CHUNK_NAME.fullmatch(name) if isinstance(name, str) else None
     if match is None:
         raise ValueError(f"{name!r} is not the name of a chunk file")
     if not isinstance(sha256, str) or re.fullmatch(r"[0-9a-f]{64}", sha256) is None or sha256[:12] != match[4]:

@@ -155,7 +155,7 @@ def _root(
         trace(current_plugins(strict=False))
     if ctx.invoked_subcommand is None:
         if not trace_plugins:
-            ctx.get_help()
+            say(ctx.get_help())
         raise typer.Exit
 
 
@@ -190,7 +190,7 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code: 0, 1 for a finding, 2 for a user's mistake, 130 for Ctrl-C."""
     command = typer.main.get_command(app)
     try:
-        command.main(args=hoist(arguments), prog_name="reverie")
+        command.main(args=hoist(arguments) or ["--help"], prog_name="reverie")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except ReverieError as error:

@@ -1,5 +1,8 @@
 """Small installed distributions on disk, as pip would leave them: for tests of what is found and loaded."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from textwrap import dedent
@@ -65,3 +68,20 @@ def write_distribution(
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(dedent(source))
     return folder
+
+
+def call_reverie(
+    folder: Path, site: Path | None, *arguments: str, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the real command line in a process of its own.
+
+    Args:
+        folder: where it runs.
+        site: a folder of distributions (see `write_distribution`) that it finds besides the installed ones.
+        arguments: those of the command.
+        environment: variables set besides the inherited ones.
+    """
+    inherited = {key: value for key, value in os.environ.items() if key not in ("REVERIE_DISABLE_PLUGINS", "COLUMNS")}
+    env = {**inherited, "OMP_NUM_THREADS": "1", **({"PYTHONPATH": str(site)} if site else {}), **environment}
+    command = [sys.executable, "-m", "reverie.cli.main", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=env, cwd=folder, timeout=120)

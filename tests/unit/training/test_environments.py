@@ -306,7 +306,6 @@ class Stateful(gym.Env):
 
     observation_space = gym.spaces.Dict({"x": gym.spaces.Box(-np.inf, np.inf, (1,), np.float32)})
     action_space = gym.spaces.Box(-1, 1, (1,), np.float32)
-    rng = np.random.default_rng()
 
     def __init__(self):
         self.x = 0.0
@@ -315,7 +314,7 @@ class Stateful(gym.Env):
         return {"x": np.array([self.x], np.float32)}
 
     def reset(self, *, seed=None, options=None):
-        self.x = self.rng.normal()
+        self.x = np.random.default_rng().normal()
         return self._seen(), {}
 
     def step(self, action):

@@ -67,8 +67,8 @@ def _narrowed(frame: Image.Image) -> Image.Image:
 
 
 def _palette(frames: Sequence[Image.Image]) -> Image.Image:
-    """One palette for all frames, so that nothing flickers: from a few frames under one another."""
-    chosen = [frames[index] for index in sorted({0, len(frames) // 3, 2 * len(frames) // 3, len(frames) - 1})]
+    """One palette for all frames, so that nothing flickers: from up to twelve of them, stacked."""
+    chosen = [frames[index] for index in sorted({int(index) for index in np.linspace(0, len(frames) - 1, 12)})]
     sheet = Image.new("RGB", (chosen[0].width, sum(frame.height for frame in chosen)))
     top = 0
     for frame in chosen:

@@ -20,7 +20,7 @@ class GymConfig(Config):
     ones are joined by `/`. The steps below are applied in this order: pixels, hide, resize, grey.
     """
 
-    id: str = Field(pattern=r"^[A-Za-z0-9_.\-]+(/[A-Za-z0-9_.\-]+)?$")
+    id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]*(/[A-Za-z0-9][A-Za-z0-9_.\-]*)?$")
     """Registered id, such as `CartPole-v1`, `dm_control/cartpole-swingup-v0` or `reverie/CartPolePixels-v0`. Ids of the
     form `module:Name` are refused: a recipe is data and imports nothing."""
     kwargs: dict[str, Any] = Field(default_factory=dict)

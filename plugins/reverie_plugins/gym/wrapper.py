@@ -17,7 +17,7 @@ from reverie_plugins.gym.spaces import Entry, action_map, entry, flatten, look_u
 Array = NDArray[Any]
 
 
-class StandardForm(gym.Wrapper[Any, Any, Any, Any]):
+class StandardForm(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorArgs):
     """Dict of float32 vectors and uint8 images; actions in [-1, 1] or 0 ... n - 1; one step is `action_repeat` frames.
 
     A raw value whose shape or dtype is not what the raw space declares is handed on as it is, so that whoever checks
@@ -25,7 +25,8 @@ class StandardForm(gym.Wrapper[Any, Any, Any, Any]):
     """
 
     def __init__(self, env: gym.Env[Any, Any], config: GymConfig) -> None:
-        super().__init__(env)
+        gym.utils.RecordConstructorArgs.__init__(self, config=config)
+        gym.Wrapper.__init__(self, env)
         self._repeat = config.action_repeat
         self._grey = config.grey
         self._size = (config.image_size,) * 2 if isinstance(config.image_size, int) else config.image_size

@@ -1,0 +1,276 @@
+"""The losses of `dreamer` against loops over Python floats (notes 14 to 18), on a toy model without noise."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from reverie.assembly.rehearsal import Rehearsal
+from reverie.contracts import Actor, Dynamics, Head, Latent, Observed, Sampling, Transition, View
+from reverie.testing.toys import ToyAgent, ToyNormal, ToyOneHot, toy_action, toy_batch
+from reverie_plugins.dreamer.config import DreamerConfig
+from reverie_plugins.dreamer.learner import ActorCritic
+
+B, T, H = 3, 5, 4
+DISCOUNT, LAM, ENTROPY = 0.9, 0.8, 0.05
+
+
+@dataclass(frozen=True)
+class Number(Latent):
+    x: Tensor
+
+    @property
+    def features(self) -> Tensor:
+        return self.x
+
+
+class Adds(Dynamics[Number]):
+    """x' = w x + a_0. Filtered states are the rows' numbers, whatever was observed."""
+
+    feature_size = code_size = 1
+
+    def __init__(self) -> None:
+        nn.Module.__init__(self)
+        self.w = nn.Parameter(torch.tensor(0.7).double())
+
+    def initial(self, batch_size: int) -> Number:
+        return Number(torch.zeros(batch_size, 1).double())
+
+    def observe(self, embed: Any, action: Any, is_first: Tensor, state: Any = None, *, sampling: Any) -> Any:
+        x = torch.arange(is_first.numel()).reshape(*is_first.shape, 1).double() / 10 * self.w
+        states = Number(x)
+        return Observed(states=states, priors=states, train=states, last=states[:, -1])
+
+    def imagine(self, state: Number, action: Tensor, sampling: Sampling) -> Number:
+        return Number(self.w * state.x + action[..., :1])
+
+    def losses(self, view: View) -> dict[str, Tensor]:
+        return {}
+
+
+class Scaled(Head):
+    """A unit normal around `p * x`, or with `logistic` a number sigmoid(p + x / 4)."""
+
+    def __init__(self, p: float, logistic: bool = False) -> None:
+        nn.Module.__init__(self)
+        self.p, self.logistic = nn.Parameter(torch.tensor(p).double()), logistic
+
+    def forward(self, transition: Transition) -> Any:
+        x = transition.after.features[..., 0]
+        return ToyNormal(torch.sigmoid(self.p + x / 4) if self.logistic else self.p * x, 1.0, 0)
+
+
+class Linear(Actor):
+    """Continuous: a normal (std 0.1) around `k x`. Discrete: logits (k x, 0)."""
+
+    def __init__(self, discrete: bool) -> None:
+        nn.Module.__init__(self)
+        self.k, self.discrete = nn.Parameter(torch.tensor(-0.3).double()), discrete
+
+    def policy(self, latent: Latent) -> Any:
+        mean = self.k * latent.features
+        return ToyOneHot(torch.cat([mean, 0 * mean], -1)) if self.discrete else ToyNormal(mean, 0.1)
+
+
+def make(kind: str, **options: Any) -> tuple[ToyAgent, ActorCritic, View, Rehearsal]:
+    action = toy_action(kind, 2 if kind == "discrete" else 1)
+    heads = {"reward": Scaled(2.0), "continue": Scaled(1.0, logistic=True), "value": Scaled(0.5)}
+    agent = ToyAgent(action=action, dynamics=Adds(), heads=heads, actor=Linear(kind == "discrete")).double()
+    chosen = {"horizon": H, "discount": DISCOUNT, "lam": LAM, "entropy": ENTROPY, "starts": None, **options}
+    learner = ActorCritic(DreamerConfig(**chosen).resolved(agent.slots()), agent).double()
+    with torch.no_grad():
+        learner.slow.module.p.fill_(0.4)  # moved away, so that the slow copy and the critic are told apart
+    sampling = Sampling(generators=[torch.Generator().manual_seed(5)])
+    return (
+        agent,
+        learner,
+        View(toy_batch(B, T, action=action), agent, sampling),
+        Rehearsal(agent, sampling, agent.imagination),
+    )
+
+
+@dataclass
+class Reference:
+    """Everything about one imagined trajectory, as lists of floats."""
+
+    x: list[float]
+    actions: list[list[float]]
+    returns: list[float]
+    weights: list[float]
+    values: list[float]
+
+
+def sigmoid(x: float) -> float:
+    return 1 / (1 + math.exp(-x))
+
+
+def reference(start: float, alive: float, actions: list[list[float]], *, critic: float = 0.5) -> Reference:
+    x, weights, weight = [start], [], alive
+    for action in actions:
+        x.append(0.7 * x[-1] + action[0])
+    cont = [sigmoid(1.0 + one / 4) for one in x]
+    values = [critic * one for one in x]
+    returns, latest = [0.0] * H, values[H]
+    for t in reversed(range(H)):
+        latest = 2 * x[t + 1] + DISCOUNT * cont[t + 1] * ((1 - LAM) * values[t + 1] + LAM * latest)
+        returns[t] = latest
+    for t in range(H):
+        weights.append(weight)
+        weight *= DISCOUNT * cont[t + 1]
+    return Reference(x, actions, returns, weights, values)
+
+
+def quantile(values: list[float], q: float) -> float:
+    ordered = sorted(values)
+    at = q * (len(ordered) - 1)
+    low = math.floor(at)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (ordered[high] - ordered[low]) * (at - low)
+
+
+def recorded(learner: ActorCritic, view: View, ctx: Rehearsal, kind: str) -> tuple[dict[str, Tensor], Tensor]:
+    """The losses, and the actions that were imagined for them (drawn again from the same noise)."""
+    generator = ctx.sampling.generators[0]
+    state = generator.get_state()
+    losses = learner.losses(view, ctx)
+    generator.set_state(state)
+    start = view.observed.states.detach().flatten()
+    with torch.no_grad():
+        trajectory = ctx.imagination.rollout(
+            start, lambda latent, noise: noise.draw(ctx.agent.actor.policy(latent)), H, ctx.sampling
+        )
+    return losses, trajectory.actions
+
+
+def rows(agent: ToyAgent, view: View, actions: Tensor, critic: float = 0.5) -> list[Reference]:
+    alive = view.batch.cont.flatten()
+    x = view.observed.states.x.detach().flatten()
+    assert bool((alive == 0).any())
+    return [reference(float(x[i]), float(alive[i]), actions[i].tolist(), critic=critic) for i in range(B * T)]
+
+
+def scale_of(found: list[Reference], decay: float = 0.99) -> float:
+    flat = [one for row in found for one in row.returns]
+    return max(1.0, (1 - decay) * (quantile(flat, 0.95) - quantile(flat, 0.05)))
+
+
+@pytest.mark.parametrize("kind", ["continuous", "discrete"])
+@pytest.mark.parametrize("decay", [0.99, 0.0])
+def test_reinforce(kind: str, decay: float):
+    agent, learner, view, ctx = make(kind, gradient="reinforce", return_decay=decay)
+    losses, actions = recorded(learner, view, ctx, kind)
+    found = rows(agent, view, actions)
+    scale = scale_of(found, decay)
+    assert (scale > 1) == (decay == 0)
+    for i, row in enumerate(found):
+        for t in range(H):
+            mean = -0.3 * row.x[t]
+            if kind == "discrete":
+                p = sigmoid(mean)
+                log_prob = math.log(p if row.actions[t][0] > 0.5 else 1 - p)
+                entropy = -p * math.log(p) - (1 - p) * math.log(1 - p)
+            else:
+                z = (row.actions[t][0] - mean) / 0.1
+                log_prob = -0.5 * z * z - math.log(0.1 * math.sqrt(2 * math.pi))
+                entropy = 0.5 * math.log(2 * math.pi * math.e * 0.01)
+            advantage = (row.returns[t] - row.values[t]) / scale
+            wanted = -row.weights[t] * (log_prob * advantage + ENTROPY * entropy)
+            assert float(losses["actor"][i, t]) == pytest.approx(wanted, rel=1e-5, abs=1e-7), (i, t)
+
+
+@pytest.mark.parametrize("baseline", [True, False])
+def test_through_the_dynamics(baseline: bool):
+    agent, learner, view, ctx = make("continuous", baseline=baseline)
+    assert not learner.reinforce
+    losses, actions = recorded(learner, view, ctx, "continuous")
+    found = rows(agent, view, actions)
+    scale, entropy = scale_of(found), 0.5 * math.log(2 * math.pi * math.e * 0.01)
+    for i, row in enumerate(found):
+        for t in range(H):
+            gain = row.returns[t] - (row.values[t] if baseline else 0.0)
+            wanted = -row.weights[t] * (gain / scale + ENTROPY * entropy)
+            assert float(losses["actor"][i, t]) == pytest.approx(wanted, rel=1e-5, abs=1e-7), (i, t)
+
+
+@pytest.mark.parametrize("kind", ["continuous", "discrete"])
+@pytest.mark.parametrize(("targets", "critic"), [("online", 0.5), ("slow", 0.4)])
+@pytest.mark.parametrize("regulariser", [0.0, 2.0])
+def test_the_critic_follows_returns_and_its_slow_copy(kind: str, targets: str, critic: float, regulariser: float):
+    agent, learner, view, ctx = make(kind, targets=targets, slow_regulariser=regulariser)
+    losses, actions = recorded(learner, view, ctx, kind)
+    constant = 0.5 * math.log(2 * math.pi)
+    for i, row in enumerate(rows(agent, view, actions, critic)):
+        for t in range(H):
+            online, slow = 0.5 * row.x[t], 0.4 * row.x[t]
+            loss = 0.5 * (row.returns[t] - online) ** 2 + constant
+            loss += regulariser * (0.5 * (slow - online) ** 2 + constant)
+            assert float(losses["critic"][i, t]) == pytest.approx(row.weights[t] * loss, rel=1e-5, abs=1e-7), (i, t)
+
+
+def test_the_gradient_of_the_actor_through_the_dynamics_is_the_numerical_one():
+    """d loss / d k by finite differences of a loop in which the policy's own inputs stay where they were."""
+    agent, learner, view, ctx = make("continuous", baseline=False, scale_returns=False, entropy=0.0)
+    losses, actions = recorded(learner, view, ctx, "continuous")
+    losses["actor"].sum().backward()
+    found = rows(agent, view, actions)
+    noise = [[row.actions[t][0] - (-0.3) * row.x[t] for t in range(H)] for row in found]
+
+    def total(k: float) -> float:
+        loss = 0.0
+        for row, drawn in zip(found, noise, strict=True):
+            # The policy reads the states of the unperturbed trajectory: its inputs carry no gradient.
+            moved = [[k * row.x[t] + drawn[t]] for t in range(H)]
+            after = reference(row.x[0], row.weights[0], moved)
+            loss -= sum(weight * one for weight, one in zip(row.weights, after.returns, strict=True))
+        return loss
+
+    numerical = (total(-0.3 + 1e-6) - total(-0.3 - 1e-6)) / 2e-6
+    assert float(agent.actor.k.grad) == pytest.approx(numerical, rel=1e-5)
+    for slot in ("dynamics", "heads/reward", "heads/continue", "heads/value"):
+        assert all(parameter.grad is None for parameter in agent.module(slot).parameters()), slot
+
+
+def test_reinforce_gives_the_score_function_gradient():
+    agent, learner, view, ctx = make("discrete", scale_returns=False, entropy=0.0)
+    losses, actions = recorded(learner, view, ctx, "discrete")
+    losses["actor"].sum().backward()
+    wanted = 0.0
+    for row in rows(agent, view, actions):
+        for t in range(H):
+            p = sigmoid(-0.3 * row.x[t])
+            slope = ((1 - p) if row.actions[t][0] > 0.5 else -p) * row.x[t]  # d log pi / d k
+            wanted -= row.weights[t] * slope * (row.returns[t] - row.values[t])
+    assert float(agent.actor.k.grad) == pytest.approx(wanted, rel=1e-5)
+    assert agent.dynamics.w.grad is None
+
+
+def test_a_state_behind_a_true_end_counts_nothing():
+    _agent, learner, view, ctx = make("discrete")
+    losses = learner.losses(view, ctx)
+    ended = view.batch.is_terminal.flatten()
+    assert bool(ended.any())
+    for loss in losses.values():
+        assert torch.equal(loss[ended], torch.zeros_like(loss[ended]))
+        assert bool((loss[~ended] != 0).all())
+
+
+def test_the_slow_copy_moves_by_its_rate_after_each_step():
+    agent, learner, _view, ctx = make("discrete", slow_rate=0.25)
+    with torch.no_grad():
+        agent.heads["value"].p.fill_(0.8)
+    learner.after_step(ctx)
+    assert float(learner.slow.module.p) == pytest.approx(0.4 + 0.25 * 0.4)
+    assert not learner.slow.module.p.requires_grad
+
+
+def test_the_return_range_is_saved_with_the_learner():
+    _agent, learner, view, ctx = make("discrete")
+    learner.losses(view, ctx)
+    state = learner.state_dict()
+    assert float(state["scale.high"]) != 0
+    _agent, other, _view, _ctx = make("discrete")
+    other.load_state_dict(state)
+    assert float(other.scale.range()) == float(learner.scale.range())

@@ -4,6 +4,7 @@ import importlib
 import importlib.util
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from reverie.cli.console import (
     print_error,
     say,
     styled,
+    warn,
 )
 from reverie.errors import ReverieError
 
@@ -206,6 +208,7 @@ def run(arguments: Sequence[str]) -> int:
 def main() -> None:
     """The console script."""
     make_output_safe([sys.stdout, sys.stderr])
+    warnings.showwarning = lambda message, *_, **__: warn(str(message))  # a plugin's text may be in it
     code = run(sys.argv[1:])
     try:
         sys.stdout.flush()

@@ -156,3 +156,14 @@ def test_a_one_file_plugin(reverie: Any, tmp_path: Path) -> None:
     assert missing.returncode == 2
     assert "mien.py" in missing.stderr
     assert "did you mean 'mine.py'?" in missing.stderr
+
+
+def test_a_check_that_raises_is_a_warning_for_recipes_of_others(reverie: Any, tmp_path: Path) -> None:
+    body = "def reverie_check_recipe(recipe):\n    raise ValueError('my \\x1b[2J bug')\n"
+    (tmp_path / "mine.py").write_text(f"from reverie import hookimpl\n@hookimpl\n{body}")
+    answer = reverie("check", "dreamer", "--plugin", "mine.py")
+    assert "\x1b" not in answer.stdout + answer.stderr
+    (line,) = [line for line in answer.stderr.splitlines() if "reverie_check_recipe" in line]
+    assert line.startswith("warning: the hook reverie_check_recipe of plugin 'local.mine'")
+    assert line.endswith("ValueError: my \\x1b[2J bug")
+    assert answer.returncode == 0, answer.stderr

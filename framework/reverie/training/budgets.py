@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from collections.abc import Mapping
+from dataclasses import replace
 
 from reverie.contracts.learner import Counters
 from reverie.recipes.schema import Budget, Until
+
+Limits = Mapping[str, float]
+"""Counter name to the number at which something ends."""
+
+_NOTHING = Counters()
 
 
 def limits(budget: Until | Budget) -> dict[str, float]:
@@ -16,16 +22,15 @@ def limits(budget: Until | Budget) -> dict[str, float]:
     return given
 
 
-def fractions(budget: Until | Budget, counters: Counters, began: Counters | None = None) -> dict[str, float]:
+def fractions(limits: Limits, counters: Counters, began: Counters = _NOTHING) -> dict[str, float]:
     """How much of each limit is used up since `began`, 1 or more where it is reached."""
-    now, then = asdict(counters), asdict(began or Counters())
-    return {name: (now[name] - then[name]) / limit for name, limit in limits(budget).items()}
+    return {name: (getattr(counters, name) - getattr(began, name)) / limit for name, limit in limits.items()}
 
 
-def reached(budget: Until | Budget, counters: Counters, began: Counters | None = None) -> str | None:
+def reached(limits: Limits, counters: Counters, began: Counters = _NOTHING) -> str | None:
     """The name of a counter whose limit is reached, or None."""
-    for name, fraction in fractions(budget, counters, began).items():
-        if fraction >= 1:
+    for name, limit in limits.items():
+        if getattr(counters, name) - getattr(began, name) >= limit:
             return name
     return None
 

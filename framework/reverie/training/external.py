@@ -75,7 +75,7 @@ class ExternalRun:
     def should_stop(self) -> bool:
         """True once the budget is spent or a signal came."""
         self._advance_clock()
-        return self.stop() or reached(self.settings.budget, self.counters) is not None
+        return self.stop() or reached(self.budget, self.counters) is not None
 
     def checkpoint(self, tensors: Mapping[str, Tensor]) -> None:
         """Save named tensors as the policy so far."""
@@ -115,7 +115,7 @@ class ExternalRun:
             self.report.write_line("external", self.counters)
 
     def _count(self, frames: int) -> None:
-        if reached(self.settings.budget, self.counters):
+        if reached(self.budget, self.counters):
             raise BudgetSpent(f"the budget is spent after {self.counters.env_steps} environment steps")
         self.counters.agent_steps += 1
         self.counters.env_steps += frames

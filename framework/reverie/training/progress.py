@@ -14,8 +14,6 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from reverie.training.budgets import limits
-
 if TYPE_CHECKING:
     from reverie.training.keeper import Keeper
     from reverie.training.module import AgentModule
@@ -147,7 +145,7 @@ class RunProgress(Callback):
         frames = f"{counters.env_steps:,} frames"
         if cursor.finished:
             return frames
-        until = limits(cursor.stage.until)
+        until = cursor.until[cursor.index]
         if "env_steps" in until:
             return f"{counters.env_steps:,} / {cursor.began.env_steps + int(until['env_steps']):,} frames"
         name = next(iter(until))

@@ -21,7 +21,8 @@ class StageCursor:
 
     def __init__(self, settings: Settings) -> None:
         self.plan = list(settings.flat_stages())
-        self.budget = settings.budget
+        self.budget = limits(settings.budget)
+        self.until = [limits(stage.until) for _, stage in self.plan]
         self.index = 0
         self.began = Counters()
         self.capped: str | None = None
@@ -50,7 +51,7 @@ class StageCursor:
 
     def ended(self, counters: Counters) -> str | None:
         """The limit that ends the current stage (or the run) now, or None."""
-        return reached(self.budget, counters) or reached(self.stage.until, counters, self.began)
+        return reached(self.budget, counters) or reached(self.until[self.index], counters, self.began)
 
     def advance(self, counters: Counters) -> None:
         """Go on to the next stage, or to the end if the run-wide budget is spent."""
@@ -62,7 +63,7 @@ class StageCursor:
         """How much of the current stage is done, in [0, 1], by whichever limit is nearest."""
         if self.finished:
             return 1.0
-        stage, run = fractions(self.stage.until, counters, self.began), fractions(self.budget, counters)
+        stage, run = fractions(self.until[self.index], counters, self.began), fractions(self.budget, counters)
         return min(1.0, max([*stage.values(), *run.values()], default=0.0))
 
     def state(self) -> dict[str, Any]:

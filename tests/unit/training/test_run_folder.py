@@ -1,0 +1,70 @@
+"""A run folder is never overwritten, belongs to one process, and says what state it is in."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from reverie.errors import RunError
+from reverie.training.run_folder import LOCK_FILE, RunFolder, default_path, read_status
+
+
+def test_an_existing_run_is_not_overwritten_and_the_message_says_what_to_do(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path / "run")
+    folder.recipe.write_text("name: x")
+    with pytest.raises(RunError, match="reverie resume") as raised:
+        RunFolder.create(tmp_path / "run")
+    assert raised.value.exit_code == 2
+
+
+def test_other_files_are_not_overwritten_either(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.tex").write_text("mine")
+    for name in ("file", "full"):
+        with pytest.raises(RunError, match="not an empty folder"):
+            RunFolder.create(tmp_path / name)
+    with pytest.raises(RunError, match="cannot be made"):
+        RunFolder.create(tmp_path / "file" / "below")
+
+
+def test_opening_something_that_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=LOCK_FILE):
+        RunFolder.open(tmp_path)
+
+
+def test_a_second_process_is_told_who_holds_the_folder_and_a_dead_one_holds_nothing(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path / "run")
+    code = (
+        "import sys, os; from pathlib import Path; from reverie.training.run_folder import RunFolder\n"
+        "folder = RunFolder(Path(sys.argv[1])); folder.lock(); print(os.getpid(), flush=True); sys.stdin.readline(); os._exit(1)"
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code, str(folder.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout is not None
+    pid = holder.stdout.readline().strip()
+    with pytest.raises(RunError, match=f"process {pid} on"):
+        folder.lock()
+    holder.communicate("\n")
+    folder.lock()
+    folder.unlock()
+
+
+def test_status_is_read_back_and_a_broken_one_is_empty(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path / "run")
+    folder.set_status("failed", "the disk is full", env_steps=3)
+    status = folder.status()
+    assert (status["status"], status["reason"], status["env_steps"]) == ("failed", "the disk is full", 3)
+    (folder.path / "status.json").write_text('{"status": "run')
+    assert read_status(folder.path) == {}
+
+
+def test_default_names_cannot_leave_the_folder_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = default_path("../../x", "dm_control/cartpole-swingup-v0\n\x1b[31m")
+    assert path.parent == Path("runs")
+    assert path.name.startswith("x-dm_control-cartpole-swingup-v0")
+    path.mkdir(parents=True)
+    assert default_path("../../x", "dm_control/cartpole-swingup-v0\n\x1b[31m") != path

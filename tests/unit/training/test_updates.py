@@ -1,0 +1,177 @@
+"""One update: one view, one backward for those who share it, freezing, clipping, and numbers that blow up."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from reverie.contracts import Counters, Sampling, View
+from reverie.errors import NumericalFault, ReverieError
+from reverie.testing.toys import ToyAgent, toy_batch
+from reverie.training.context import LearnerContext
+from reverie.training.metrics import Averages
+from reverie.training.updates import GradientUpdates, by_gradient, held
+
+from .conftest import make_agent, make_learners
+
+
+def contexts(agent: ToyAgent, *names: str, averages: Averages | None = None) -> dict[str, Any]:
+    averages = averages or Averages()
+    return {
+        name: LearnerContext(name, agent, None, None, Counters(updates=7), "train", Sampling(), averages, lambda: False)
+        for name in names
+    }
+
+
+def view_of(agent: ToyAgent, seed: int = 3) -> View:
+    return View(toy_batch(3, 6, seed=seed), agent, Sampling(generators=[torch.Generator().manual_seed(1)]))
+
+
+def weights(agent: ToyAgent) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in agent.state_dict().items()}
+
+
+def changed(agent: ToyAgent, before: dict[str, Tensor]) -> set[str]:
+    """The slots in which something changed."""
+    names = {name for name, value in agent.state_dict().items() if not torch.equal(value, before[name])}
+    return {".".join(name.split(".")[:2]) if name.startswith("heads") else name.split(".")[0] for name in names}
+
+
+def run(agent: ToyAgent, *names: str, clip: float = 1e6, frozen: tuple[str, ...] = (), backward: Any = None) -> Any:
+    learners = make_learners(agent, *names, clip=clip)
+    optimizers = {name: list(learner.optimizers()) for name, learner in learners.items()}
+    updates = GradientUpdates(agent, learners, optimizers, backward or torch.autograd.backward)
+    averages = Averages()
+    with held([p for slot in frozen for p in agent.module(slot).parameters()]):
+        updates.update(names, view_of(agent), contexts(agent, *names, averages=averages))
+    return learners, averages
+
+
+def test_learners_together_do_what_each_does_alone_on_the_same_batch() -> None:
+    together, alone = make_agent(), make_agent()
+    run(together, "model", "reward")
+    # By hand: the losses of each, at the weights that both start from, one plain gradient step.
+    view = view_of(alone)
+    model = sum(value.mean() for value in alone.dynamics.losses(view).values())
+    latent = view.observed.train.detach()
+    from reverie.contracts import Transition
+
+    reward = -alone.heads["reward"](Transition(None, None, latent)).log_prob(view.batch.reward).mean()
+    for loss, slots in ((model, ("encoder", "dynamics")), (reward, ("heads/reward",))):
+        parameters = [p for slot in slots for p in alone.module(slot).parameters()]
+        gradients = torch.autograd.grad(loss, parameters, retain_graph=True)
+        with torch.no_grad():
+            for parameter, gradient in zip(parameters, gradients, strict=True):
+                parameter -= 0.001 * gradient
+    for name, value in together.state_dict().items():
+        torch.testing.assert_close(value, alone.state_dict()[name], rtol=0, atol=1e-7, msg=name)
+
+
+def test_sharing_learners_cost_one_backward(agent: ToyAgent) -> None:
+    calls = []
+
+    def counted(loss: Tensor) -> None:
+        calls.append(loss.detach())
+        loss.backward()
+
+    run(agent, "model", "reward", backward=counted)
+    assert len(calls) == 1
+    run(agent, "model", "reward", "value", backward=counted)
+    assert len(calls) == 3
+
+
+def test_a_learner_trains_its_slots_and_nothing_else(agent: ToyAgent) -> None:
+    before = weights(agent)
+    run(agent, "reward")
+    assert changed(agent, before) == {"heads.reward"}
+
+
+def test_own_backward_comes_after_the_others_stepped_and_reaches_only_its_own_slots(agent: ToyAgent) -> None:
+    before = weights(agent)
+    learners, _ = run(agent, "value")
+    assert changed(agent, before) == {"heads.value"}
+    assert learners["value"].seen is False
+    order: list[str] = []
+
+    def noted(loss: Tensor) -> None:
+        order.append("backward")
+        assert all(p.grad is None for p in agent.parameters())
+        loss.backward()
+
+    other = make_agent()
+    agent.load_state_dict(other.state_dict())
+    learners, _ = run(agent, "value", "model", backward=noted)
+    assert len(order) == 2
+    assert learners["model"].calls == ["losses", "after_step"]
+    # The model's gradient is the one it has alone.
+    run(other, "model")
+    assert torch.equal(agent.dynamics.transition.weight, other.dynamics.transition.weight)
+
+
+def test_gradients_are_gone_afterwards(agent: ToyAgent) -> None:
+    run(agent, "model", "reward", "value")
+    assert all(parameter.grad is None for parameter in agent.parameters())
+
+
+def test_clipping_is_per_learner(agent: ToyAgent) -> None:
+    before = weights(agent)
+    _, averages = run(agent, "model", "reward", clip=0.05)
+    norms = averages.take()
+    for slots, name in ((("encoder", "dynamics"), "model"), (("heads/reward",), "reward")):
+        moved = [
+            (value - before[key]).norm()
+            for key, value in agent.state_dict().items()
+            if key.startswith(tuple(slot.replace("/", ".") for slot in slots))
+        ]
+        # A gradient of norm 0.05 at rate 0.001; what is logged is the norm before clipping.
+        assert torch.stack(moved).norm().item() == pytest.approx(5e-5, rel=1e-2)
+        assert norms[f"{name}/grad_norm"] > 0.05
+
+
+def test_a_frozen_slot_stays_and_the_rest_of_the_learner_goes_on(agent: ToyAgent) -> None:
+    before = weights(agent)
+    run(agent, "model", frozen=("encoder",))
+    assert changed(agent, before) == {"dynamics"}
+    assert all(parameter.requires_grad for parameter in agent.parameters())
+
+
+def test_freezing_everything_a_learner_trains_is_an_error_that_says_so(agent: ToyAgent) -> None:
+    with pytest.raises(ReverieError, match="freeze"):
+        run(agent, "reward", frozen=("heads/reward",))
+
+
+def test_losses_are_logged_by_learner(agent: ToyAgent) -> None:
+    _, averages = run(agent, "model", "reward")
+    means = averages.take()
+    assert set(means) == {"model/dyn", "model/rep", "model/grad_norm", "reward/reward", "reward/grad_norm"}
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_loss_that_is_not_finite_is_named_and_no_weight_changes(agent: ToyAgent, value: float) -> None:
+    learners = make_learners(agent, "model", "reward")
+    updates = GradientUpdates(agent, learners, {name: list(one.optimizers()) for name, one in learners.items()})
+    batch = toy_batch(3, 6)
+    batch.reward[1, 2] = value
+    before = weights(agent)
+    with pytest.raises(NumericalFault, match=r"learner 'reward': loss 'reward' is .* at update 7"):
+        updates.update(["model", "reward"], View(batch, agent, Sampling()), contexts(agent, "model", "reward"))
+    assert changed(agent, before) == set()
+
+
+def test_a_gradient_that_is_not_finite_is_named_and_no_weight_changes(agent: ToyAgent) -> None:
+    before = weights(agent)
+
+    def broken(loss: Tensor) -> None:
+        loss.backward()
+        agent.heads["reward"].linear.weight.grad.fill_(float("nan"))
+
+    with pytest.raises(NumericalFault, match=r"learner 'reward': the norm of its gradient is nan at update 7"):
+        run(agent, "model", "reward", backward=broken)
+    assert changed(agent, before) == set()
+
+
+def test_learners_without_gradients_are_told_apart(agent: ToyAgent) -> None:
+    learners = make_learners(agent, "model", "evolution")
+    assert by_gradient(learners["model"])
+    assert not by_gradient(learners["evolution"])

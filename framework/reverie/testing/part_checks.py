@@ -254,6 +254,7 @@ def head_learns(bench: HeadBench) -> None:
     targets = (torch.rand(4, 6, generator=torch.Generator().manual_seed(5)) > 0.5).float()
     targets = (targets[..., None] if head.members else targets).expand(batch)  # (4, 6) or (4, 6, M)
     _no_dead(head, head(transition).log_prob(targets).mean(), "head")
+    before = float((head(transition).mean - targets).abs().mean().detach())
     optimizer = torch.optim.Adam(head.parameters(), lr=3e-3)
     history = []
     for _ in range(60):
@@ -261,7 +262,9 @@ def head_learns(bench: HeadBench) -> None:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        history.append(float(loss))
+        history.append(float(loss.detach()))
+    after = float((head(transition).mean - targets).abs().mean().detach())
+    require(after < before, f"the mean absolute error of the mean went from {before:.4g} to {after:.4g}")
     require(
         history[-1] < history[0] - 0.01, f"the negative log-likelihood went from {history[0]:.4g} to {history[-1]:.4g}"
     )

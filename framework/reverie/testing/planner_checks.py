@@ -97,7 +97,8 @@ def _legal(chosen: Tensor, action: ActionSpec, B: int, what: str) -> None:
         one_hot = bool(((chosen == 0) | (chosen == 1)).all()) and bool((chosen.sum(-1) == 1).all())
         require(one_hot, f"{what} is not one-hot: {chosen[0].tolist()}")
     else:
-        require(float(chosen.abs().max()) <= 1.0, f"{what}: an entry is {float(chosen.abs().max()):.4g}, beyond 1")
+        largest = float(chosen.detach().abs().max())
+        require(largest <= 1.0, f"{what}: an entry is {largest:.4g}, beyond 1")
 
 
 @check("planner")

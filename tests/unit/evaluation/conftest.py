@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -96,3 +97,60 @@ def factory() -> EchoFactory:
 @pytest.fixture
 def policy() -> SeedPolicy:
     return SeedPolicy()
+
+
+TINY = [
+    "env.time_limit=12",
+    "dynamics.deter=8",
+    "dynamics.hidden=8",
+    "dynamics.groups=2",
+    "dynamics.classes=3",
+    "encoder.units=8",
+    "encoder.layers=1",
+    "heads.reward.units=8",
+    "heads.continue.units=8",
+    "heads.value.units=8",
+    "actor.units=8",
+    "actor.layers=1",
+    "learners.behaviour.horizon=3",
+    "learners.behaviour.starts=4",
+    "replay.batch_size=2",
+    "replay.length=6",
+    "stages.0.until.env_steps=20",
+    "stages.1.until.env_steps=20",
+    "stages.1.ratio=6",
+    "evaluation.every=25",
+    "evaluation.episodes=2",
+    "logging.every=10",
+    "logging.tensorboard=false",
+    "trainer.threads=1",
+]
+"""A Dreamer that trains for 40 steps in about a second. It has learned nothing; its numbers are still repeatable."""
+
+
+def trained(recipe: str, folder: Path, *overrides: str) -> Path:
+    from reverie.api import train
+
+    result = train(recipe, [*TINY, *overrides], run_dir=folder)
+    assert result.status == "completed"
+    return folder
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """CartPole: vectors, discrete actions, a state that can be drawn."""
+    folder = tmp_path_factory.mktemp("runs") / "vector"
+    return trained("dreamer", folder, "env=cartpole", "decoder.units=8", "decoder.layers=1", "checkpoints.ticks=7")
+
+
+@pytest.fixture(scope="session")
+def image_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """CartPole with a vector and an image."""
+    folder = tmp_path_factory.mktemp("runs") / "image"
+    return trained("dreamer", folder, "env=cartpole_dict", "decoder.units=8", "decoder.layers=1")
+
+
+@pytest.fixture(scope="session")
+def blind_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Without a decoder, continuous actions."""
+    return trained("dreamer_contrastive", tmp_path_factory.mktemp("runs") / "blind", "env=pendulum")

@@ -189,7 +189,7 @@ class Collector:
     def _record(self, rows: Rows, streams: Sequence[int]) -> None:
         self.agent.update_statistics(rows.obs)
         for position, stream in enumerate(streams):
-            self.replay.add(stream, rows[position : position + 1])
+            self.replay.add(stream, rows if len(rows) == 1 else rows[position : position + 1])
 
 
 def random_action(action: ActionSpec, seed: int, environment: int, step: int) -> Array:

@@ -214,10 +214,8 @@ class LoopConverter:
                 found.append(Rows.cat([_with_final(taken[one], infos, i), fresh[one]]))
             else:
                 found.append(taken[one])
-        over = taken.is_last.copy()
-        if self.autoreset == AutoresetMode.NEXT_STEP:
-            over &= ~self._ended
-        self._ended = np.zeros(len(over), bool) if self.autoreset == AutoresetMode.SAME_STEP else over
+        same = self.autoreset == AutoresetMode.SAME_STEP  # the next episode has begun already
+        self._ended = np.zeros(len(taken), bool) if same else taken.is_last.copy()
         return found
 
 

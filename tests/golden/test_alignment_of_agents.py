@@ -70,7 +70,7 @@ def agent_of(factory, latent):
     return agent.eval()
 
 
-@pytest.fixture(scope="module", params=CASES, ids=lambda case: "-".join(case))
+@pytest.fixture(scope="module", params=CASES, ids="-".join)
 def case(request, tmp_path_factory):
     """An agent, and everything it collected: whole streams as a batch (COUNT, T)."""
     kind, latent = request.param

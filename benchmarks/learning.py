@@ -1,0 +1,182 @@
+"""Does it learn? Runs the rows of a table, seed by seed, and appends one JSON line per finished seed.
+
+    python benchmarks/learning.py dreamer                 # all rows of the table, seeds that are missing
+    python benchmarks/learning.py dreamer --row pendulum --seeds 100 101
+    python benchmarks/learning.py dreamer --report        # the table in Markdown, from the lines
+
+A row names a recipe, an environment and a bar; the shipped recipe runs with nothing else changed but its budget, the
+evaluation schedule and the seed. Solved means that each of three evaluations in a row reached the threshold; the step
+of the third counts. Every run has one thread. Lines that exist are skipped, so that an interrupted table goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent / "learning"
+IN_A_ROW = 3
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: reach `threshold` within `frames`, on each of `seeds`."""
+
+    recipe: str
+    env: str
+    threshold: float
+    frames: int
+    every: int
+    seeds: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        return f"{self.recipe}/{self.env}"
+
+
+FIVE, THREE = (100, 101, 102, 103, 104), (100, 101, 102)
+TABLES: dict[str, tuple[Row, ...]] = {
+    "dreamer": (
+        Row("dreamer", "pendulum", -200, 5_000, 250, FIVE),
+        Row("dreamer", "cartpole", 475, 8_000, 250, FIVE),
+        Row("dreamer", "cartpole_masked", 475, 8_000, 250, FIVE),
+        Row("dreamer", "dmc/cartpole_swingup", 700, 50_000, 2_500, THREE),
+        Row("dreamer", "cartpole_pixels", 195, 20_000, 1_000, THREE),
+    ),
+}
+
+
+def solved_at(curve: list[tuple[int, float]], threshold: float) -> int | None:
+    """The step of the third evaluation in a row that reached the threshold."""
+    run = 0
+    for step, value in curve:
+        run = run + 1 if value >= threshold else 0
+        if run == IN_A_ROW:
+            return step
+    return None
+
+
+def held(curve: list[tuple[int, float]]) -> float:
+    """The largest number that three evaluations in a row all reached."""
+    values = [value for _, value in curve]
+    windows = [min(values[i : i + IN_A_ROW]) for i in range(len(values) - IN_A_ROW + 1)]
+    return max(windows, default=float("-inf"))
+
+
+def measure(row: Row, seed: int, extra: list[str]) -> dict[str, Any]:
+    """Train one seed in a process of its own; returns its line."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = Path(folder) / "run"
+        overrides = [
+            f"env={row.env}",
+            f"seed={seed}",
+            f"budget.env_steps={row.frames}",
+            f"evaluation.every={row.every}",
+            "evaluation.episodes=10",
+            "trainer.threads=1",
+            "logging.tensorboard=false",
+            *extra,
+        ]
+        command = ["reverie", "train", row.recipe, *overrides]
+        program = [str(Path(sys.executable).with_name("reverie")), *command[1:], f"run_dir={run}", "--no-progress"]
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run(program, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        points = [json.loads(line) for line in (run / "metrics" / "evaluations.jsonl").read_text().splitlines()]
+        return line_of(row, seed, command, points, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+
+
+def line_of(row: Row, seed: int, command: list[str], points: list[dict[str, Any]], cpu: float) -> dict[str, Any]:
+    """What is recorded about a finished seed. CPU seconds include start-up; those of evaluations are set apart."""
+    curve = [(point["env_steps"], round(point["mean"], 2)) for point in points]
+    judging = sum(point.get("cpu_seconds", 0.0) for point in points)
+    return {
+        "row": row.name,
+        "seed": seed,
+        "solved_at": solved_at(curve, row.threshold),
+        "held": round(held(curve), 1),
+        "cpu_minutes": round((cpu - judging) / 60, 2),
+        "evaluation_cpu_minutes": round(judging / 60, 2),
+        "threshold": row.threshold,
+        "frames": row.frames,
+        "mode": points[-1]["mode"],
+        "command": " ".join(command),
+        "commit": subprocess.run(
+            ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True
+        ).stdout.strip(),
+        "versions": {name: importlib.metadata.version(name) for name in ("reverie", "torch", "gymnasium")},
+        "curve": curve,
+    }
+
+
+def lines(path: Path) -> Iterator[dict[str, Any]]:
+    if path.exists():
+        for text in path.read_text().splitlines():
+            yield json.loads(text)
+
+
+def report(table: str, path: Path) -> str:
+    """The table in Markdown."""
+    found = list(lines(path))
+    out = [
+        "| recipe | environment | threshold | within | solved | at steps | held, per seed | CPU minutes |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in TABLES[table]:
+        mine = sorted((line for line in found if line["row"] == row.name), key=lambda line: line["seed"])
+        if not mine:
+            continue
+        solved = [line["solved_at"] for line in mine if line["solved_at"] is not None]
+        minutes = [line["cpu_minutes"] for line in mine]
+        reached = [f"{line['held']:g}" for line in mine]
+        out.append(
+            f"| {row.recipe} | {row.env} | {row.threshold:g} | {row.frames:,} | {len(solved)} of {len(mine)} | "
+            f"{', '.join(f'{step:,}' for step in solved) or '-'} | {', '.join(reached)} | "
+            f"{min(minutes):.1f} to {max(minutes):.1f} |"
+        )
+    return "\n".join(out)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("table", choices=sorted(TABLES))
+    parser.add_argument("--row", help="only rows whose environment is this one")
+    parser.add_argument("--seeds", type=int, nargs="+", help="instead of the row's own")
+    parser.add_argument("--out", type=Path, help="where the lines go; learning/<table>.jsonl by default")
+    parser.add_argument("--report", action="store_true", help="print the table and stop")
+    parser.add_argument("overrides", nargs="*", help="for trials: these make the recipe another one, so give --out too")
+    options = parser.parse_args()
+    path = options.out or HERE / f"{options.table}.jsonl"
+    if options.report:
+        print(report(options.table, path))
+        return
+    if options.overrides and options.out is None:
+        parser.error("overrides make the recipe another one than the table names: give --out")
+    for row in TABLES[options.table]:
+        if options.row and row.env != options.row:
+            continue
+        for seed in options.seeds or row.seeds:
+            if any(line["row"] == row.name and line["seed"] == seed for line in lines(path)):
+                continue
+            print(f"{row.name} seed {seed} ...", flush=True)
+            line = measure(row, seed, options.overrides)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("a") as file:
+                file.write(json.dumps(line) + "\n")
+            print(
+                json.dumps({key: value for key, value in line.items() if key not in ("curve", "versions")}), flush=True
+            )
+
+
+if __name__ == "__main__":
+    main()

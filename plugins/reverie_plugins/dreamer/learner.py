@@ -78,7 +78,7 @@ class ActorCritic(Learner):
         critic = _judge(ctx.agent.heads["value"], states)  # (N, H + 1)
         with torch.no_grad():
             slow = self._slow_value(states)
-            online = _mean(critic, self._members)
+            online = _mean(critic, self._members).detach()  # some distributions keep a mean with its graph
             judged = self._returns(imagined, alive, online if self.config.targets == "online" else slow, ctx)
         advantage = (judged.returns - judged.value[:, :-1]) / self._divisor(judged, ctx)  # (N, H)
         assert imagined.log_prob is not None

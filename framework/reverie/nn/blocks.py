@@ -67,7 +67,7 @@ class Norm(nn.Module):
         if self.weight is None:
             return x
         if self.bias is None:
-            return F.rms_norm(x, self.weight.shape, self.weight, NORM_EPS)
+            return F.rms_norm(x, self.weight.shape, self.weight.to(x.dtype), NORM_EPS)
         return F.layer_norm(x, self.weight.shape, self.weight, self.bias, NORM_EPS)
 
 

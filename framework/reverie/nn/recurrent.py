@@ -23,7 +23,8 @@ class GRUCell(nn.Module):
     def forward(self, x: Tensor, state: Tensor) -> Tensor:
         """(B, inputs), (B, size) -> the next state (B, size)."""
         joined = torch.cat((x, state), -1)  # (B, inputs + size)
-        gates = self.norm.forward(F.linear(joined, self.linear.weight, self.linear.bias))  # (B, 3 * size)
+        gates = F.linear(joined, self.linear.weight, self.linear.bias)  # (B, 3 * size)
+        gates = self.norm.forward(gates).to(state.dtype)  # mixed precision: the state itself stays precise
         reset, candidate, update = gates.chunk(3, -1)  # each (B, size)
         candidate = torch.tanh(torch.sigmoid(reset) * candidate)  # (B, size)
         return torch.lerp(state, candidate, torch.sigmoid(update - 1))  # (B, size)

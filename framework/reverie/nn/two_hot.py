@@ -67,7 +67,8 @@ class TwoHot:
         """(*B), the prediction."""
         probs = F.softmax(self.logits, -1)  # (*B, K)
         if self.variant == "symlog_linear":
-            return symexp(probs @ self.bins)  # (*B)
+            # Not a matrix product: mixed precision would round it, and symexp blows the rounding up.
+            return symexp((probs * self.bins).sum(-1))  # (*B)
         half = self.bins.shape[0] // 2
         weighted = probs * self.bins  # (*B, K)
         # Pairs of mirrored bins are added first: their huge terms cancel exactly where their probabilities agree.

@@ -124,8 +124,8 @@ class ContrastiveConfig(Config):
     source: Literal["state", "prior"] = "state"
     """`state`: the filtered state must recognise its own observation. `prior`: the state predicted from the past and
     the action must recognise the observation that came; episode starts, which nothing predicts, are left out."""
-    size: int = Field(default=64, gt=0)
-    """Size of the space in which states and observations are compared."""
+    dim: int = Field(default=64, gt=0)
+    """Dimensions of the space in which states and observations are compared."""
     units: int = Field(default=64, gt=0)
     """Units of the hidden layer between a state and that space."""
     temperature: float = Field(default=0.1, gt=0)

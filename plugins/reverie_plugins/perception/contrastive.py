@@ -28,14 +28,14 @@ class Contrastive(Objective):
     def __init__(self, config: ContrastiveConfig, agent: AgentParts) -> None:
         super().__init__(config, agent)
         self.config = config
-        self.state_net = LatentMLP(agent.dynamics.feature_size, config.units, 1, config.size)
-        self.embed_net = linear(agent.encoder.embed_size, config.size)
+        self.state_net = LatentMLP(agent.dynamics.feature_size, config.units, 1, config.dim)
+        self.embed_net = linear(agent.encoder.embed_size, config.dim)
 
     def losses(self, view: View, agent: AgentParts) -> dict[str, Tensor]:
         first = view.batch.is_first  # (B, T)
         states = view.observed.train if self.config.source == "state" else view.observed.priors
-        anchors = F.normalize(self.state_net.forward(states), dim=-1).flatten(0, 1)  # (N, size), N = B T
-        targets = F.normalize(self.embed_net(view.embed), dim=-1).flatten(0, 1)  # (N, size)
+        anchors = F.normalize(self.state_net.forward(states), dim=-1).flatten(0, 1)  # (N, dim), N = B T
+        targets = F.normalize(self.embed_net(view.embed), dim=-1).flatten(0, 1)  # (N, dim)
         logits = anchors @ targets.t() / self.config.temperature  # (N, N)
         if self.config.neighbours:
             logits = logits.masked_fill(self._neighbours(first), _NEVER)

@@ -49,7 +49,7 @@ def agent(decoder=None, **decoders) -> SimpleNamespace:
 
 def contrastive(**options) -> Contrastive:
     torch.manual_seed(0)
-    return Contrastive(ContrastiveConfig(size=4, units=8, **options), agent()).double()
+    return Contrastive(ContrastiveConfig(dim=4, units=8, **options), agent()).double()
 
 
 def test_reconstruction_is_the_likelihood_of_each_entry():
@@ -147,7 +147,7 @@ def test_training_keeps_embeddings_apart():
         encoder.weight.mul_(0.05)
         dynamics.weight.mul_(0.05)
     torch.manual_seed(0)
-    objective = Contrastive(ContrastiveConfig(size=8, units=16), agent())
+    objective = Contrastive(ContrastiveConfig(dim=8, units=16), agent())
     optimizer = torch.optim.Adam([*objective.parameters(), *encoder.parameters(), *dynamics.parameters()], lr=1e-2)
     world = torch.randn(8, 4, 8)
     seen = view(rows=8)

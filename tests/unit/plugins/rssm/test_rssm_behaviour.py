@@ -1,5 +1,7 @@
 """What the RSSM promises besides its formulas: sampling, chunks, shapes, independence of rows."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -120,3 +122,17 @@ def test_balance_without_a_single_term_is_refused():
     with pytest.raises(ValueError, match="balance"):
         KL(balance=0.8)
     assert KL(balance=0.8, free="mean", free_nats=0.0).balance == 0.8
+
+
+@pytest.mark.parametrize("latent", KINDS)
+@pytest.mark.parametrize("norm", ["layer", "rms", "none"])
+def test_mixed_precision_keeps_states_in_full_precision(latent, norm):
+    torch.manual_seed(0)
+    rssm = RSSM(RSSMConfig(latent=latent, deter=6, hidden=5, norm=norm), E, ActionSpec("continuous", A))
+    with torch.autocast("cpu", torch.bfloat16):
+        observed = rssm.observe(*data(), sampling=seeded())
+        imagined = rssm.imagine(observed.last, torch.zeros(B, A), seeded())
+        losses = rssm.losses(SimpleNamespace(observed=observed))
+    assert observed.states.deter.dtype == imagined.deter.dtype == torch.float32
+    (sum(loss.mean() for loss in losses.values()) + imagined.features.float().sum()).backward()
+    assert all(torch.isfinite(parameter.grad).all() for parameter in rssm.parameters())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import warnings
 from dataclasses import dataclass
 
 import gymnasium as gym
@@ -64,7 +65,9 @@ def ensure_registered(id: str) -> None:
 def _import(id: str, family: Family) -> None:
     for module in family.modules:
         try:
-            importlib.import_module(module)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # mujoco's window library complains where there is no display
+                importlib.import_module(module)
         except ImportError as error:
             raise PluginError(
                 f"env: '{id}' needs the package {module}, which cannot be imported ({error})\n"

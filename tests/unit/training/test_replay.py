@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import time
 from collections import Counter
 
@@ -321,6 +322,26 @@ def test_a_vanished_folder_is_named(tmp_path):
     (tmp_path / "replay").rmdir()
     with pytest.raises(RunError, match="could not write"):
         replay.add(0, rows_of(0, 8))
+
+
+def test_a_full_disk_loses_no_rows_and_names_what_it_needed(tmp_path):
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    replay = filled(tmp_path, counts=(7, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limit[1]))
+    try:
+        with pytest.raises(RunError, match=r"could not write \d+ bytes \(\d+ bytes free\)"):
+            replay.add(0, rows_of(7, 1))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert list(tmp_path.iterdir()) == []
+    replay.add(0, rows_of(8, 3))
+    mark = replay.flush()
+    other = replay_at(tmp_path)
+    other.restore(mark)
+    batch = other.sample(1, 11, np.random.default_rng(0))
+    assert batch.obs["x"][0, :, 1].tolist() == list(range(11))
+    assert batch.step_id[0].tolist() == list(range(11))
+    assert other.steps == replay.steps == 11
 
 
 # Capacity and memory.

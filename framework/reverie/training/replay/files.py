@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import shutil
 import zipfile
 import zlib
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -36,8 +38,19 @@ def write_chunk(folder: Path, stream: int, start: int, columns: Columns) -> Chun
         staged.replace(path)
         sync_folder(folder)
     except OSError as error:
-        raise RunError(f"{path}: the replay could not write {len(content)} bytes: {error}") from error
+        with suppress(OSError):
+            staged.unlink(missing_ok=True)
+        raise RunError(
+            f"{path}: the replay could not write {len(content)} bytes ({_free(folder)} bytes free): {error}"
+        ) from error
     return ChunkMark(name, rows, digest)
+
+
+def _free(folder: Path) -> str:
+    try:
+        return str(shutil.disk_usage(folder).free)
+    except OSError:
+        return "unknown"
 
 
 def verify_chunk(folder: Path, chunk: ChunkMark) -> None:

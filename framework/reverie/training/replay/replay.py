@@ -91,12 +91,15 @@ class Replay:
 
         Raises:
             EnvironmentFault: for rows of another shape or dtype; nothing is added then.
+            RunError: when a chunk that became full cannot be written. Its rows stay in memory, and the next call tries
+                again.
         """
         count = len(rows)
         step_id = np.arange(self.next_id, self.next_id + count, dtype=np.int64)
-        self._streams[stream].append(columns_of(rows, self._layout, step_id))
+        columns = columns_of(rows, self._layout, step_id)
         self.next_id += count
         self._steps += count
+        self._streams[stream].append(columns)
         while self._steps > self.settings.capacity and self._forget():
             pass
 

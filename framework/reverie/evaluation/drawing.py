@@ -135,7 +135,7 @@ class Panel:
 
     VALUE = 94
     """Width of a column of current values."""
-    PAD_LEFT, PAD_RIGHT, TOP, BOTTOM = 84, 22, 50, 18
+    PAD_LEFT, PAD_RIGHT, TOP, BOTTOM = 94, 22, 50, 18
 
     def __init__(
         self,

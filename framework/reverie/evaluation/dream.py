@@ -70,7 +70,7 @@ def dream(
         overrides: another planner or environment, as for `reverie evaluate`.
         episodes: shown one after the other.
         seed: episode i is reset with this plus i; by default the evaluation's seed.
-        context: steps that the model sees (fewer where an episode is shorter than twice that).
+        context: steps that the model sees (fewer in episodes so short that less than half would be dreamed).
         horizon: steps that it then imagines, from the actions that were really played.
         out: `.mp4`, `.gif` or `.png`; by default `videos/dream.mp4` in the run.
         fps: steps per second.
@@ -87,16 +87,21 @@ def dream(
     first = opened.recipe.settings.evaluation.seed if seed is None else seed
     seeds = range(first, first + episodes)
     recordings = record(opened.agent, opened.factory, seeds, mode=mode, max_steps=context + horizon - 1)
-    dreams = [_dreamed(opened, recording, context, mode) for recording in recordings]
+    dreams = [_dreamed(opened, recording, context, horizon, mode) for recording in recordings]
     scenes, notes = scenes_of(opened, dreams)
     target = out or opened.run / "videos" / "dream.mp4"
     return Film(target, write_film(target, _reel(scenes), fps), dreams, notes)
 
 
-def _dreamed(opened: Opened, recording: Recording, context: int, mode: Mode) -> Dream:
+def _dreamed(opened: Opened, recording: Recording, context: int, horizon: int, mode: Mode) -> Dream:
     sampling = Sampling(mode=mode, generators=[torch.Generator().manual_seed(recording.seed)])
     with preserved_randomness(recording.seed), evaluating(opened.agent):
-        return dream_of(opened.agent, recording, min(context, len(recording) // 2), sampling=sampling)
+        return dream_of(opened.agent, recording, fitting_context(len(recording), context, horizon), sampling=sampling)
+
+
+def fitting_context(rows: int, context: int, horizon: int) -> int:
+    """The context that an episode of so many rows leaves room for: at least half of it, or the horizon, is dreamed."""
+    return max(1, min(context, rows - min(horizon, rows // 2)))
 
 
 def scenes_of(opened: Opened, dreams: Sequence[Dream]) -> tuple[list[Scene], list[str]]:
@@ -109,7 +114,7 @@ def scenes_of(opened: Opened, dreams: Sequence[Dream]) -> tuple[list[Scene], lis
     labels = {key: _labels(factory, key, spec.shape[0]) for key, spec in agent.observation.vectors.items()}
     notes: list[str] = []
     if code_decoder(agent) is None:
-        notes.append("no decoder in this recipe: its observations cannot be shown")
+        notes.append("no decoder: observations not shown")
     scenes = []
     for index, dreamt in enumerate(dreams):
         charts, left_out = charts_of(dreamt, labels)

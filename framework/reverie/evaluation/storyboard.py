@@ -145,8 +145,8 @@ class Storyboard:
     def _backdrop(self) -> Image.Image:
         image = Image.new("RGB", self.size, PAPER)
         scene = self.scene
-        write(image, (MARGIN, 50), shorten(scene.title, 640, 32, bold=True), 32, INK, bold=True)
-        write(image, (MARGIN, 80), shorten(scene.subtitle, 640, 20), 20, QUIET)
+        write(image, (MARGIN, 50), shorten(scene.title, 840, 32, bold=True), 32, INK, bold=True)
+        write(image, (MARGIN, 80), shorten(scene.subtitle, 840, 20), 20, QUIET)
         base = self.size[1] - 22
         x = float(MARGIN)
         for colour, text in (

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from reverie.cli.main import run as reverie
-from reverie.evaluation.dream import HOLD
+from reverie.evaluation.dream import HOLD, fitting_context
 
 Ask = Callable[..., tuple[int, str, str]]
 
@@ -131,6 +131,14 @@ def test_the_video_lies_in_the_run_and_has_a_frame_per_step(run: Path, ask: Ask)
     assert frames[0].shape[1] == 1280
 
 
+@pytest.mark.parametrize(
+    ("rows", "context", "horizon", "fits"),
+    [(64, 8, 56, 8), (12, 8, 4, 8), (36, 8, 56, 8), (10, 8, 56, 5), (3, 8, 56, 2), (2, 8, 56, 1), (9, 8, 1, 8)],
+)
+def test_short_episodes_leave_something_to_dream(rows: int, context: int, horizon: int, fits: int) -> None:
+    assert fitting_context(rows, context, horizon) == fits
+
+
 def test_a_dream_is_repeatable_and_its_seed_matters(run: Path, ask: Ask, tmp_path: Path) -> None:
     def still(name: str, seed: int) -> np.ndarray:
         path = tmp_path / name
@@ -152,7 +160,7 @@ def test_images_are_shown_beside_each_other(image_run: Path, ask: Ask, tmp_path:
 def test_without_a_decoder_it_says_why_and_shows_the_rewards(blind_run: Path, ask: Ask, tmp_path: Path) -> None:
     code, out, err = ask("dream", blind_run, "--episodes", 1, "--horizon", 4, "--out", tmp_path / "dream.png")
     assert code == 0, err
-    assert "no decoder in this recipe" in out
+    assert "no decoder: observations not shown" in out
     assert (tmp_path / "dream.png").exists()
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import hydra
 from hydra import version as hydra_version
+from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.utils import JobRuntime
 from hydra.errors import HydraException
@@ -52,13 +53,19 @@ class Composition:
             return PLACE
         slot = slot_of(path)
         chosen = self.command.choices.get(slot) if slot else None
-        if chosen and path in (key_of(chosen.slot), (*key_of(chosen.slot), "name")):
+        if chosen and path == key_of(chosen.slot):
+            return PLACE
+        if chosen and path == (*key_of(chosen.slot), "name") and not self._is_file(chosen.slot):
             return PLACE
         for layer in reversed(self.layers):
             inner = path[len(layer.prefix) :]
             if path[: len(layer.prefix)] == layer.prefix and inner and look(layer.body(), inner)[0]:
                 return layer
         return None
+
+    def _is_file(self, slot: str) -> bool:
+        """Whether a slot holds a file such as `env/cartpole.yaml`, which then says the component's name."""
+        return any(layer.prefix == key_of(slot) for layer in self.layers)
 
     def where(self, path: KeyPath) -> str:
         """`file:line` or `command line` for a key, or for the nearest one around it."""
@@ -181,11 +188,16 @@ def _own_hydra() -> Iterator[None]:
     version = base.version_base
     job = JobRuntime.instance()
     name = OmegaConf.select(job.conf, "name")
+    store = ConfigStore.instance()
+    configs = store.repo
     GlobalHydra.instance().clear()
+    # Hydra matches configs of the app's store with ours of the same path.
+    store.repo = {key: value for key, value in configs.items() if key == "hydra" or key.startswith("_")}
     try:
         with hydra.initialize(version_base="1.3", config_path=None, job_name="reverie"):
             yield
     finally:
+        store.repo = configs
         GlobalHydra.instance().hydra = app
         base.version_base = version
         job.set("name", name)

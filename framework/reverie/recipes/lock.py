@@ -8,7 +8,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import yaml
+from omegaconf import OmegaConf
 
 from reverie.errors import Problem
 from reverie.extension.manager import Plugins
@@ -28,7 +28,7 @@ def write_lock(recipe: Recipe, folder: Path) -> None:
     """Write `recipe.lock.yaml`, itself a recipe that repeats the run, and `provenance.json`."""
     folder.mkdir(parents=True, exist_ok=True)
     header = f"# The locked recipe of this run.   reverie train {LOCK_FILE}\n"
-    text = yaml.safe_dump(lock_data(recipe), sort_keys=False, allow_unicode=True, width=100)
+    text = OmegaConf.to_yaml(OmegaConf.create(lock_data(recipe)))  # quotes what its loader takes for numbers: '12e4'
     (folder / LOCK_FILE).write_text(header + text, encoding="utf-8")
     (folder / PROVENANCE_FILE).write_text(json.dumps(provenance(recipe), indent=2) + "\n", encoding="utf-8")
 

@@ -54,6 +54,9 @@ def translate(
     grouped: dict[KeyPath, list[ErrorDetails]] = {}
     for detail in error.errors(include_url=False, include_context=True):
         grouped.setdefault(_path(detail, data), []).append(detail)
+    for path in [path for path, details in grouped.items() if details[0]["type"] == "too_short"]:
+        if any(other[: len(path)] == path and len(other) > len(path) for other in grouped):
+            del grouped[path]  # its entries are wrong, which is why there are too few right ones
     return [_problem(path, details, model, prefix, where, subject, reserved) for path, details in grouped.items()]
 
 
@@ -112,6 +115,8 @@ def _wanted(detail: ErrorDetails) -> str:
     context = detail.get("ctx", {})
     if detail["type"] == "literal_error":
         return ("one of " if "," in context["expected"] else "") + str(context["expected"])
+    if detail["type"] == "too_short":
+        return f"a list of at least {context['min_length']}"
     if detail["type"] in _WANTED:
         return _WANTED[detail["type"]]
     limits = {"greater_than": "gt", "greater_than_equal": "ge", "less_than": "lt", "less_than_equal": "le"}

@@ -49,7 +49,7 @@ def examine(recipe: str | Path, overrides: Sequence[str], plugins: Plugins) -> t
     if not all(layer.document.readable for layer in composition.layers) or not composition.data:
         return None, problems or [Problem("the recipe is empty", composition.where(()))]
     lock = composition.document.data.get("lock")
-    notes, faults = check_lock(lock, composition.where(("lock",)), plugins) if lock is not None else ([], [])
+    notes, faults = check_lock(lock, composition.document.where(("lock",)), plugins) if lock is not None else ([], [])
     problems += faults
     values, faults = settings(composition)
     validator = Validator(composition, plugins.catalogue, values.size)
@@ -75,8 +75,8 @@ def examine(recipe: str | Path, overrides: Sequence[str], plugins: Plugins) -> t
 
 
 def _in_order(problems: Sequence[Problem]) -> list[Problem]:
-    """Each problem once, file by file, from top to bottom."""
-    files = list(dict.fromkeys(_place(problem)[0] for problem in problems))
+    """Each problem once: the command line, then file by file from top to bottom."""
+    files = list(dict.fromkeys([command_line.PLACE, *(_place(problem)[0] for problem in problems)]))
     return sorted(dict.fromkeys(problems), key=lambda one: (files.index(_place(one)[0]), _place(one)[1]))
 
 

@@ -32,7 +32,7 @@ RESERVED = ("name", "size", "freeze", "from_run")
 """Keys of every slot that are not options of its component."""
 
 SLOT_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
-OPTION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)*")
+OPTION = re.compile(r"(?=.{1,200}\Z)[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)*")
 """What may be written behind a slot: a component, `distribution/component`, or a file of the slot's folder."""
 
 SETTINGS_KEYS = tuple(Settings.model_fields)

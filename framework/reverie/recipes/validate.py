@@ -190,7 +190,7 @@ class Validator:
             hint = suggest(self.size, known)
             what = f"no component of this recipe has a size {printable(self.size)!r}" + (f" ({hint})" if hint else "")
             self._report("", ("size",), what, "", f"sizes: {', '.join(known)}")
-        elif not known and not self.refused:
+        elif not known and not self.refused and self.composition.origin(("size",)) == PLACE:
             self._report("", ("size",), f"no component of this recipe has a size {printable(self.size)!r}")
 
     def _in_use(self) -> Iterator[type[Config]]:

@@ -1,7 +1,8 @@
 """Reverie: swappable parts for world models.
 
-Every name is imported on first use: what a plugin needs to describe itself (`hookimpl`, `ComponentSpec`, `Needs`) is
-light, `Config` needs pydantic, `load` and `train` need torch, and `reverie --help` needs none of them.
+Every name is imported on first use. What a plugin needs to describe itself (`hookimpl`, `ComponentSpec`, `Needs`) and
+to report problems with (`Problem`, the errors) is light, `Config` needs pydantic, `load` and `train` need torch, and
+`reverie --help` needs none of them.
 """
 
 import importlib
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from reverie.api import load, resume, train
+    from reverie.errors import EnvironmentFault, NumericalFault, PluginError, Problem, ReverieError
     from reverie.extension.config import ActorConfig, Config, LearnerConfig
     from reverie.extension.spec import API_VERSION, ComponentSpec, Needs, hookimpl
 
@@ -18,8 +20,13 @@ __all__ = [
     "ActorConfig",
     "ComponentSpec",
     "Config",
+    "EnvironmentFault",
     "LearnerConfig",
     "Needs",
+    "NumericalFault",
+    "PluginError",
+    "Problem",
+    "ReverieError",
     "hookimpl",
     "load",
     "resume",
@@ -34,6 +41,11 @@ _LAZY = {
     "ActorConfig": "reverie.extension.config",
     "Config": "reverie.extension.config",
     "LearnerConfig": "reverie.extension.config",
+    "EnvironmentFault": "reverie.errors",
+    "NumericalFault": "reverie.errors",
+    "PluginError": "reverie.errors",
+    "Problem": "reverie.errors",
+    "ReverieError": "reverie.errors",
     "load": "reverie.api",
     "resume": "reverie.api",
     "train": "reverie.api",

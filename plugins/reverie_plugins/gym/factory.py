@@ -8,8 +8,8 @@ from typing import Any
 import gymnasium as gym
 from numpy.typing import NDArray
 
+from reverie import PluginError, ReverieError
 from reverie.contracts import EnvironmentFactory
-from reverie.errors import PluginError, ReverieError
 from reverie_plugins.gym.config import GymConfig
 from reverie_plugins.gym.families import ensure_registered
 from reverie_plugins.gym.rendering import Poser, labels_of

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import gymnasium as gym
 
-from reverie.errors import PluginError
+from reverie import PluginError
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
+from reverie import EnvironmentFault
 from reverie.contracts import ActionSpec
-from reverie.errors import EnvironmentFault
 
 Array = NDArray[Any]
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from reverie import EnvironmentFault
 from reverie.contracts import ActionSpec, ArraySpec, ObservationSpec
-from reverie.errors import EnvironmentFault
 from reverie_plugins.gym.config import GymConfig
 from reverie_plugins.gym.spaces import Entry, action_map, entry, flatten, look_up
 

@@ -209,7 +209,7 @@ def _regret(world: PointMass, state: ToyLatent, chosen: Tensor) -> float:
     def cost(action: Tensor) -> Tensor:
         return (world.move(state, action).x - world.target).square().sum(-1)  # (B,)
 
-    return float((cost(chosen) - cost(world.best_action(state))).mean())
+    return float((cost(chosen) - cost(world.best_action(state))).mean().detach())
 
 
 @check("planner", when=lambda subject: subject.declares("actor"))

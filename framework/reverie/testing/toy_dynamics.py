@@ -82,20 +82,30 @@ class LinearEnsemble(Dynamics[MemberLatent]):
 
 
 class OpenLoopDynamics(LinearDynamics):
-    """An implicit model: `train` starts from the first state of each episode and then follows its own predictions.
+    """An implicit model: the state is a linear function of the embedding, and `train` a rollout.
 
-    Loss: squared distance of the rollout to the detached filtered means.
+    The rollout starts from the first state of each episode and then follows its own predictions. Loss: squared
+    distance of the rollout to the detached states.
     """
 
     def observe(
         self, embed: Tensor, action: Tensor, is_first: Tensor, state: ToyLatent | None = None, *, sampling: Sampling
     ) -> Observed[ToyLatent]:
-        observed = super().observe(embed, action, is_first, state, sampling=sampling)
-        rollout = [observed.states[:, 0]]
+        begin = self.initial(is_first.shape[0]) if state is None else state
+        blank = embed.new_zeros(*is_first.shape, self.size)
+        encoded = self.correction(torch.cat([embed, blank], -1))  # (B, T, D)
+        forget = is_first[..., None]
+        before = torch.cat([begin.x[:, None], encoded[:, :-1]], 1).masked_fill(forget, 0.0)
+        predicted = self.transition(torch.cat([before, action.masked_fill(forget, 0.0)], -1))  # (B, T, D)
+        rollout = [encoded[:, 0]]
         for t in range(1, is_first.shape[1]):
-            mean = self.transition(torch.cat([rollout[-1].x, action[:, t]], -1))  # (B, D)
-            rollout.append(observed.states[:, t].where(is_first[:, t], ToyLatent(mean, mean)))
-        return replace(observed, train=ToyLatent.stack(rollout, 1))
+            mean = self.transition(torch.cat([rollout[-1], action[:, t]], -1))  # (B, D)
+            rollout.append(torch.where(is_first[:, t, None], encoded[:, t], mean))
+        train = torch.stack(rollout, 1)  # (B, T, D)
+        states = ToyLatent(encoded, encoded)
+        return Observed(
+            states=states, priors=ToyLatent(predicted, predicted), train=ToyLatent(train, train), last=states[:, -1]
+        )
 
     def losses(self, view: View) -> dict[str, Tensor]:
         observed = view.observed

@@ -167,7 +167,7 @@ class Agent(nn.Module):
         chosen = list(range(n)) if seeds is None else [int(seed) for seed in seeds]
         if len(chosen) != n:
             raise ValueError(f"{len(chosen)} seeds for {n} environments")
-        with self._quiet():
+        with torch.no_grad():
             return AgentState(
                 latent=self.dynamics.initial(n),
                 action=self.anchor.new_zeros(n, self.action.size),  # (n, A)
@@ -213,14 +213,16 @@ class Agent(nn.Module):
             if not self.action.is_discrete:
                 action = action.clamp(-1.0, 1.0)  # (n, A)
             after = AgentState(latent, action, carry, state.seeds, state.steps + 1)
-            return action.float().cpu().numpy(), after
+            executed: Array = action.float().cpu().numpy()
+        # Cloned outside of inference mode, so that a state may enter a graph like any other tensor.
+        return executed, after.map(Tensor.clone)
 
     def state_from(self, tensors: Mapping[str, Tensor]) -> AgentState:
         """The state whose `tensors()` these are, on this agent's device."""
         device = self.anchor.device
         latent = {name[7:]: value.to(device) for name, value in tensors.items() if name.startswith("latent.")}
         carry = {name[6:]: value.to(device) for name, value in tensors.items() if name.startswith("carry.")}
-        with self._quiet():
+        with torch.no_grad():
             template: Latent = self.dynamics.initial(1)
         return AgentState(
             latent=replace(template, **latent),

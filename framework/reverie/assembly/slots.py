@@ -24,13 +24,13 @@ class ModuleMap(nn.Module, Mapping[str, M], Generic[M]):
 
     def put(self, name: str, module: M) -> None:
         """Add or replace one module."""
-        self._modules[name] = module
+        self._modules[_escaped(name)] = module
 
     def __getitem__(self, name: str) -> M:
-        return cast(M, self._modules[name])
+        return cast(M, self._modules[_escaped(name)])
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._modules)
+        return iter([name.replace("%2E", ".").replace("%25", "%") for name in self._modules])
 
     def __len__(self) -> int:
         return len(self._modules)
@@ -41,6 +41,11 @@ class ModuleMap(nn.Module, Mapping[str, M], Generic[M]):
 
     def __hash__(self) -> int:
         return id(self)
+
+
+def _escaped(name: str) -> str:
+    """Without dots, at which `load_state_dict` takes names apart."""
+    return name.replace("%", "%25").replace(".", "%2E")
 
 
 def state_prefix(slot: str) -> str:

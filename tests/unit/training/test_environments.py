@@ -314,7 +314,7 @@ class Stateful(gym.Env):
         return {"x": np.array([self.x], np.float32)}
 
     def reset(self, *, seed=None, options=None):
-        self.x = np.random.default_rng().normal()
+        self.x = float(np.random.default_rng().integers(10**6))  # exact in float32
         return self._seen(), {}
 
     def step(self, action):

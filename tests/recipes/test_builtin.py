@@ -1,6 +1,7 @@
 """The recipes that come with Reverie."""
 
 import re
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,23 @@ def test_each_file_opens_with_the_command_that_runs_it(path: Path) -> None:
 def test_environment_files_hold_environment_keys_only(path: Path, builtin: Plugins) -> None:
     options = set(builtin.catalogue.get("env", "gym").load_config().model_fields)
     assert set(OmegaConf.load(path)) <= options | {"name", "defaults"}
+
+
+def test_the_wheel_carries_them_too(tmp_path: Path) -> None:
+    """In a wheel the recipes lie inside the package; in a checkout beside it."""
+    source = ROOT.parent / "plugins/reverie_plugins/recipes_builtin/__init__.py"
+    placed = tmp_path / "site/reverie_plugins/recipes_builtin/__init__.py"
+    placed.parent.mkdir(parents=True)
+    placed.write_text(source.read_text())
+    spec = spec_from_file_location("placed", placed)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.reverie_recipe_roots() == []
+    inside = placed.parents[1] / "_recipes"
+    inside.mkdir()
+    assert module.reverie_recipe_roots() == [inside]
 
 
 def test_mixes(builtin: Plugins) -> None:

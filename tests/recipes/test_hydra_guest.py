@@ -8,6 +8,7 @@ from pathlib import Path
 from threading import Thread
 
 import hydra
+import pytest
 from hydra import version
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
@@ -18,6 +19,7 @@ from reverie.recipes.recipe import Recipe
 Make = Callable[..., Recipe]
 
 
+@pytest.mark.filterwarnings("ignore::hydra.errors.Hydra14MigrationWarning")
 def test_inside_a_hydra_app(make: Make, tmp_path: Path) -> None:
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "mine.yaml").write_text("env: mine\nsize: 3\n")

@@ -2,7 +2,8 @@
 
 The rule: no identifier, imported name, or string without a space of `framework/` holds an algorithm's name as a word of
 its own. Docstrings, comments and sentences (strings with spaces: messages, help) may cite a paper or give an example,
-since nothing can be looked up, compared or imported by them.
+since nothing can be looked up, compared or imported by them. One file of data is exempt: which plugins exist, so that
+the message about one that is blocked or not installed can name it.
 """
 
 import ast
@@ -17,6 +18,7 @@ ALGORITHMS = {
     "pets", "mbpo", "muzero", "cem", "icem", "mppi", "iris", "simple", "slac", "steve", "tssm", "storm", "cmaes",
     "ppo", "sac", "dqn", "vmc",
 }  # fmt: skip
+EXEMPT = "extension/known.py"
 ALLOWED_WORDS = {"simple"}  # an English word first
 
 
@@ -54,7 +56,8 @@ def offences(source: str, path: Path) -> list[str]:
 
 
 def test_the_framework_names_no_algorithm() -> None:
-    found = [offence for path in files("framework") for offence in offences(path.read_text(encoding="utf-8"), path)]
+    paths = [path for path in files("framework") if not path.as_posix().endswith(EXEMPT)]
+    found = [offence for path in paths for offence in offences(path.read_text(encoding="utf-8"), path)]
     assert not found, "\n".join(found)
 
 

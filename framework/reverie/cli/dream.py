@@ -13,7 +13,7 @@ def dream(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")],
     overrides: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[KEY=VALUE]...", help="Another planner or environment, such as planner=cem."),
+        typer.Argument(metavar="KEY=VALUE", help="Another planner or environment, such as planner=cem."),
     ] = None,
     episodes: Annotated[int, typer.Option(min=1, help="Episodes, one after the other.")] = 3,
     seed: Annotated[

@@ -28,7 +28,7 @@ def evaluate(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")],
     overrides: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[KEY=VALUE]...", help="Another planner or environment, such as planner=cem."),
+        typer.Argument(metavar="KEY=VALUE", help="Another planner or environment, such as planner=cem."),
     ] = None,
     episodes: Annotated[
         int | None, typer.Option(min=1, help="Episodes, side by side.", show_default="the recipe's")

@@ -64,6 +64,7 @@ def test_nothing_is_left_out() -> None:
         *[("planner", name) for name in ("actor", "random_shooting", "cem")],
         *[("encoder", name) for name in ("auto", "vector", "image")],
         *[("decoder", name) for name in ("auto", "vector", "image")],
+        *[("objective", name) for name in ("reconstruction", "contrastive")],
         *[("head", name) for name in ("two_hot", "gaussian", "bernoulli")],
     }  # fmt: skip
     assert expected <= declared

@@ -17,6 +17,7 @@ from reverie.testing.toys import (
     ToyDecoder,
     ToyEncoder,
     ToyHead,
+    ToyObjective,
     ToyPlanner,
     ToyPosteriorEncoder,
 )
@@ -34,6 +35,7 @@ SOUND = [
     ("encoder", ToyPosteriorEncoder, ["vector", "image", "posterior"]),
     ("decoder", ToyDecoder, ["vector", "image"]),
     ("head", ToyHead, []),
+    ("objective", ToyObjective, []),
 ]
 
 

@@ -1,4 +1,4 @@
-"""Actors, encoders, decoders and heads that are each broken in one way."""
+"""Actors, encoders, decoders, heads and objectives that are each broken in one way."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from reverie.contracts import Distribution, Latent, Sampling, Transition
+from reverie.contracts import Distribution, Latent, Sampling, Transition, View
 from reverie.testing.broken import breaks
 from reverie.testing.toy_distributions import ToyNormal, ToyOneHot
-from reverie.testing.toys import ToyActor, ToyDecoder, ToyEncoder, ToyHead, ToyPosteriorEncoder
+from reverie.testing.toys import ToyActor, ToyDecoder, ToyEncoder, ToyHead, ToyObjective, ToyPosteriorEncoder
 
 BOTH, SPACES = ("continuous", "discrete"), ("vector", "image")
 
@@ -187,3 +187,31 @@ class WrongSign(ToyHead):
 
     def forward(self, transition: Transition) -> Distribution:
         return self.Negative(super().forward(transition).mean, 1.0, 0)
+
+
+@breaks("objective", "objective_per_step")
+class MeanObjective(ToyObjective):
+    """Takes the mean itself."""
+
+    def losses(self, view: View, agent: Any) -> dict[str, Tensor]:
+        return {name: value.mean() for name, value in super().losses(view, agent).items()}
+
+
+@breaks("objective", "objective_reaches_the_model")
+class DetachedObjective(ToyObjective):
+    """Reads detached states: only the decoder learns."""
+
+    def losses(self, view: View, agent: Any) -> dict[str, Tensor]:
+        predicted = agent.decoder(view.observed.train.detach().code)
+        return {
+            key: (value.mean - view.obs[key]).square().flatten(2).sum(-1)  # (B, T)
+            for key, value in predicted.items()
+        }
+
+
+@breaks("objective", "objective_is_repeatable")
+class RandomObjective(ToyObjective):
+    """Drops terms at random, by torch's global generator."""
+
+    def losses(self, view: View, agent: Any) -> dict[str, Tensor]:
+        return {name: value * (torch.rand(value.shape) + 0.1) for name, value in super().losses(view, agent).items()}

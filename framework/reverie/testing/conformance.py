@@ -20,6 +20,7 @@ from reverie.testing import (
     actor_checks,
     dynamics_checks,
     dynamics_training,
+    objective_checks,
     part_checks,
     planner_checks,
     plugin_checks,
@@ -48,6 +49,7 @@ KINDS: Mapping[str, Callable[[Any], Any]] = {
     "planner": planner_checks.PlannerBench,
     "actor": actor_checks.ActorBench,
     **part_checks.BENCHES,
+    "objective": objective_checks.ObjectiveBench,
 }
 """The kinds that the kit knows, with what sets a component of each kind up for its checks."""
 

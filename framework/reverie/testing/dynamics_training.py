@@ -167,7 +167,7 @@ def fits_one_batch(bench: DynamicsBench) -> None:
     optimizer = torch.optim.Adam([*dynamics.parameters(), *reader.parameters()], lr=5e-3)
     target = bench.view(dynamics, 4, 6).embed.detach()
     guess = float((target - target.mean((0, 1))).square().sum(-1).mean())  # what the mean alone would achieve
-    for _ in range(200):
+    for _ in range(300):
         view = bench.view(dynamics, 4, 6, sampling=noise)
         read = (reader(view.observed.train.features) - target).square().sum(-1).mean()
         loss = read + _total(dynamics.losses(view))

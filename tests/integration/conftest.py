@@ -79,10 +79,9 @@ def differences(one: Any, other: Any, path: str = "") -> list[str]:
     if type(one) is not type(other):
         return [f"{path}: {type(one).__name__} and {type(other).__name__}"]
     if isinstance(one, dict):
-        found = [f"{path}: keys {sorted(map(str, one.keys() ^ other.keys()))}"] if one.keys() != other.keys() else []
-        return found + [
-            d for key in one.keys() & other.keys() for d in differences(one[key], other[key], f"{path}/{key}")
-        ]
+        if one.keys() != other.keys():
+            return [f"{path}: keys {sorted(map(str, one.keys() ^ other.keys()))}"]
+        return [d for key in one for d in differences(one[key], other[key], f"{path}/{key}")]
     if isinstance(one, list | tuple):
         if len(one) != len(other):
             return [f"{path}: {len(one)} and {len(other)} entries"]

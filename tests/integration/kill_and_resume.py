@@ -40,7 +40,7 @@ def forked(function: Callable[[], Any]) -> int:
     try:
         function()
         code = 0
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 - the child ends here, whatever it was
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
     finally:
         sys.stderr.flush()

@@ -24,7 +24,7 @@ from reverie.training.checkpoint import CheckpointWriter, list_checkpoints, newe
 from reverie.training.checkpoint.randomness import capture, reinstate
 from reverie.training.metrics import Averages
 from reverie.training.report import Report
-from reverie.training.rollouts import CountingFactory
+from reverie.training.rollouts import Counting
 from reverie.training.run_folder import RunFolder
 from reverie.training.signals import StopFlag
 
@@ -64,8 +64,7 @@ class ExternalRun:
 
     def make_environments(self, count: int) -> VectorEnv[Any, Any, Any]:
         """A Gymnasium vector environment in the standard form, whose steps count towards the budget."""
-        counting = CountingFactory(self.factory, self._count)
-        return SyncVectorEnv([self._maker(counting, index) for index in range(count)])
+        return SyncVectorEnv([self._maker(index) for index in range(count)])
 
     def log(self, values: Mapping[str, float]) -> None:
         """Averaged until the next line of metrics."""
@@ -114,18 +113,27 @@ class ExternalRun:
         if self.report.line_due(None, self.counters):
             self.report.write_line("external", self.counters)
 
-    def _count(self, frames: int) -> None:
+    def refuse_beyond_budget(self) -> None:
+        """Called before each step.
+
+        Raises:
+            BudgetSpent: if no step is left.
+        """
         if reached(self.budget, self.counters):
             raise BudgetSpent(f"the budget is spent after {self.counters.env_steps} environment steps")
+
+    def _count(self, frames: int) -> None:
         self.counters.agent_steps += 1
         self.counters.env_steps += frames
         self._advance_clock()
         self.line_if_due()
 
-    def _maker(self, factory: CountingFactory, index: int) -> Callable[[], gym.Env[Any, Any]]:
-        return lambda: _EpisodeCount(
-            CheckedEnv(factory.make(index), self.factory.observation, self.factory.action, index=index), self
-        )
+    def _maker(self, index: int) -> Callable[[], gym.Env[Any, Any]]:
+        def make() -> gym.Env[Any, Any]:
+            made = CheckedEnv(self.factory.make(index), self.factory.observation, self.factory.action, index=index)
+            return _EpisodeCount(Counting(made, self.factory.action_repeat, self._count), self)
+
+        return make
 
     def _advance_clock(self) -> None:
         now = time.monotonic()
@@ -146,6 +154,7 @@ class _EpisodeCount(gym.Wrapper[Any, Any, Any, Any]):
         return self.env.reset(**options)
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        self._run.refuse_beyond_budget()
         obs, reward, terminated, truncated, info = self.env.step(action)
         self._total += float(reward)
         if terminated or truncated:

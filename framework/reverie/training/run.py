@@ -225,6 +225,7 @@ def make_trainer(
 ) -> Trainer:
     """Lightning's trainer, told to leave alone what we do ourselves: checkpoints, counting, display."""
     from pytorch_lightning import Trainer
+    from pytorch_lightning.callbacks import Checkpoint
     from pytorch_lightning.strategies import DDPStrategy
 
     settings = recipe.settings
@@ -242,7 +243,8 @@ def make_trainer(
         logger=[*own, *loggers] or False,
         callbacks=[keeper, *callbacks],
         max_epochs=-1,
-        enable_checkpointing=False,
+        # Ours are our own; Lightning's is on only for a callback of the user's that needs it.
+        enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
         enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,

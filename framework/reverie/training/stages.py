@@ -53,6 +53,21 @@ class StageCursor:
         """The limit that ends the current stage (or the run) now, or None."""
         return reached(self.budget, counters) or reached(self.until[self.index], counters, self.began)
 
+    def learned_enough(self, counters: Counters) -> bool:
+        """Whether a limit that learning itself counts ends the stage or the run now.
+
+        In stages that collect, the steps collected last are still learned from when they were the last ones.
+        """
+        ended = self.ended(counters)
+        if ended not in ("env_steps", "episodes") or self.stage.collect.policy == "none":
+            return ended is not None
+        learning = ("updates", "generations", "seconds")
+        mine, all_of = self.until[self.index], self.budget
+        return bool(
+            reached({name: mine[name] for name in learning if name in mine}, counters, self.began)
+            or reached({name: all_of[name] for name in learning if name in all_of}, counters)
+        )
+
     def advance(self, counters: Counters) -> None:
         """Go on to the next stage, or to the end if the run-wide budget is spent."""
         self.capped = reached(self.budget, counters)

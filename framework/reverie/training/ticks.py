@@ -202,7 +202,7 @@ class Ticker:
         if not pending.due:
             return True
         with held(self._still_parameters(stage)):
-            while pending.done < pending.due and not self.cursor.ended(self.counters):
+            while pending.done < pending.due and not self.cursor.learned_enough(self.counters):
                 if self._stopped():
                     return False
                 self._update(stage)

@@ -38,7 +38,8 @@ def test_a_second_process_is_told_who_holds_the_folder_and_a_dead_one_holds_noth
     folder = RunFolder.create(tmp_path / "run")
     code = (
         "import sys, os; from pathlib import Path; from reverie.training.run_folder import RunFolder\n"
-        "folder = RunFolder(Path(sys.argv[1])); folder.lock(); print(os.getpid(), flush=True); sys.stdin.readline(); os._exit(1)"
+        "folder = RunFolder(Path(sys.argv[1])); folder.lock(); print(os.getpid(), flush=True)\n"
+        "sys.stdin.readline(); os._exit(1)"
     )
     holder = subprocess.Popen(
         [sys.executable, "-c", code, str(folder.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

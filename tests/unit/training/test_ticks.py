@@ -71,6 +71,19 @@ def test_a_limit_in_updates_is_met_exactly() -> None:
     assert ticker.cursor.ended(ticker.counters) == "updates"
 
 
+def test_the_last_steps_are_learned_from_too() -> None:
+    ticker = make_ticker(learning(ratio=10, until={"env_steps": 8}))
+    while not ticker.cursor.ended(ticker.counters):
+        ticker.tick()
+    assert ticker.counters.agent_steps == 4
+    assert ticker.counters.updates == 4
+    capped = make_ticker(
+        learning(ratio=100, until={"env_steps": 8}, collect={"policy": "random", "steps": 2}), budget={"updates": 3}
+    )
+    capped.tick()
+    assert capped.counters.updates == 3
+
+
 def test_a_limit_in_steps_is_met_inside_a_long_tick() -> None:
     ticker = make_ticker({**COLLECT, "collect": {"policy": "random", "steps": 100}, "until": {"env_steps": 12}})
     ticker.tick()

@@ -106,6 +106,18 @@ def test_a_stage_is_named_by_number_or_name(make: Make, key: str) -> None:
     assert recipe.places["stages"] == "roots/base.yaml:20"
 
 
+def test_keys_can_be_removed(make: Make) -> None:
+    recipe = make("base", "~dynamics.mode", "~stages.train.ratio", "~size")
+    assert recipe.choices["dynamics"].config.model_dump() == {"width": 8, "mode": "plain", "loss": {"scale": 1.0}}
+    assert recipe.settings.stages[1].ratio is None  # type: ignore[union-attr]
+
+
+def test_keys_may_lead_into_what_the_command_line_wrote(make: Make) -> None:
+    stage = "{name: only,collect: {policy: random},until: {env_steps: 5}}"
+    recipe = make("base", f"stages=[{stage}]", "stages.only.until.env_steps=9")
+    assert [entry.until.env_steps for _, entry in recipe.settings.flat_stages()] == [9]
+
+
 def test_yaml_is_read_as_omegaconf_reads_it(make: Make, write: Write) -> None:
     recipe = make(write("floats", "defaults: [base]\nbudget: {minutes: 1e-3}\nrun_dir: 2024-01-01\n"))
     assert recipe.settings.budget.minutes == 1e-3

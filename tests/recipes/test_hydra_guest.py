@@ -4,6 +4,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
 
@@ -38,10 +39,25 @@ def test_inside_a_hydra_app(make: Make, tmp_path: Path) -> None:
     assert not GlobalHydra.instance().is_initialized()
 
 
+def test_an_app_that_comes_later_finds_nothing_of_ours(make: Make, tmp_path: Path) -> None:
+    make("base")
+    with hydra.initialize_config_dir(str(tmp_path), version_base="1.3"):
+        app = GlobalHydra.instance().hydra
+        assert app is not None
+        assert "reverie" not in {source.scheme() for source in app.config_loader.get_sources()}
+
+
+@dataclass
+class Numbered:
+    name: int = 3
+
+
 def test_groups_of_an_app_do_not_leak_in(make: Make) -> None:
-    ConfigStore.instance().store(group="dynamics", name="linear", node={"name": "stolen"})
+    """Hydra takes a config of the same path in the app's store for the schema of ours."""
+    ConfigStore.instance().store(group="dynamics", name="linear", node=Numbered)
     try:
         assert make("base").choices["dynamics"].name == "linear"
+        assert "dynamics" in ConfigStore.instance().repo
     finally:
         del ConfigStore.instance().repo["dynamics"]
 

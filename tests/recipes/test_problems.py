@@ -337,6 +337,12 @@ def test_recipes_in_a_circle(told: Told, write: Write) -> None:
         ("dynamics=3", "'dynamics=3' does not name a component\n"
          "    fix: write dynamics=<component>, or dynamics=null"),
         ("dynamics@x=linear", "'@' is not used in overrides: 'dynamics@x=linear'\n    fix: write key=value"),
+        ("stages.2.ratio=3", "`stages` has no entry '2'\n    fix: its entries: 0 to 1, or by name prefill, train"),
+        ("stages.trian.ratio=3", "`stages` has no entry 'trian' (did you mean 'train'?)\n"
+         "    fix: its entries: 0 to 1, or by name prefill, train"),
+        ("stages.train=3", "`stages.1` must be a mapping of its keys, not 3\n    why: What happens, in order."),
+        ("~seed", "there is no 'seed' to remove\n    why: no file of this recipe writes it"),
+        ("~dynamics.width", "there is no 'dynamics.width' to remove\n    why: no file of this recipe writes it"),
         ("hydra.searchpath=[/tmp]", f"unknown key 'hydra'\n    fix: {KEYS}"),
     ],
 )  # fmt: skip
@@ -346,10 +352,10 @@ def test_overrides_that_make_no_sense(told: Told, override: str, message: str) -
 
 def test_an_environment_that_cannot_be_made(told: Told) -> None:
     assert told("base", "env.broken=fault") == (
-        "roots/base.yaml:3: env (toy): the simulator is not installed\n    fix: pip install simulator"
+        "command line: env (toy): the simulator is not installed\n    fix: pip install simulator"
     )
     assert told("base", "env.broken=crash") == (
-        "roots/base.yaml:3: env (toy): it cannot be made: KeyError: 'boom'\n    fix: see --debug for the whole story"
+        "command line: env (toy): it cannot be made: KeyError: 'boom'\n    fix: see --debug for the whole story"
     )
 
 

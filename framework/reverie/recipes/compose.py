@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from reverie.errors import Problem
 from reverie.extension.names import suggest
 from reverie.recipes.chain import Chain, Decision, Layer
+from reverie.recipes.keys import reachable
 from reverie.recipes.locate import Document, printable
 from reverie.recipes.overrides import PLACE, CommandLine, KeyOverride
 from reverie.recipes.slots import NAMED, OPTION, KeyPath, dotted, key_of, look, slot_of, slots_in
@@ -99,8 +100,8 @@ def compose(document: Document, chain: Chain, command: CommandLine) -> Compositi
     chain.settle(decisions)
     notes = list(_added(command, layer.decisions))
     notes += [note for layer in chain.layers for note in _drop(layer, decisions)]
-    problems = [*command.problems, *chain.problems]
-    keys = [_named_stage(chain.layers, override) for override in command.keys]
+    keys, unreachable = reachable(chain.layers, command.keys)
+    problems = [*command.problems, *unreachable, *chain.problems]
     lines = [*_choice_lines(decisions, command, groups), *(_line(override) for override in keys)]
     served = {item.key: {**item.body(), "defaults": item.defaults} for item in chain.layers}
     data: dict[str, Any] = {}
@@ -157,18 +158,6 @@ def _line(override: KeyOverride) -> str:
     return f"++{dotted(override.path)}={override.written}"
 
 
-def _named_stage(layers: Sequence[Layer], override: KeyOverride) -> KeyOverride:
-    """`stages.train.ratio=32` names a stage; Hydra wants its number."""
-    path = override.path
-    if len(path) < 3 or path[0] != "stages" or isinstance(path[1], int):
-        return override
-    found = [layer.body()["stages"] for layer in layers if isinstance(layer.body().get("stages"), list)]
-    for number, stage in enumerate(found[-1] if found else []):
-        if isinstance(stage, dict) and stage.get("name") == path[1]:
-            return KeyOverride((path[0], number, *path[2:]), override.value, override.written, override.delete)
-    return override
-
-
 def _merge(served: Mapping[str, Mapping[str, Any]], lines: Iterator[str] | Sequence[str]) -> tuple[Any, list[Problem]]:
     """Hydra's part. Everything that it could refuse was checked before; what is left is told as it says it."""
     try:
@@ -177,7 +166,7 @@ def _merge(served: Mapping[str, Mapping[str, Any]], lines: Iterator[str] | Seque
         return OmegaConf.to_container(config, resolve=False), []
     except (HydraException, OmegaConfBaseException, ValueError, AttributeError, TypeError) as error:
         cause = error.__cause__ or error
-        text = " ".join(printable(cause, 300).split())
+        text = printable(" ".join(str(cause).split()), 300)
         return {}, [Problem(f"Hydra cannot compose this recipe: {text}", PLACE if lines else "", "")]
 
 

@@ -4,6 +4,7 @@ from reverie.contracts import ActionSpec, EnvironmentFactory, ObservationSpec
 from reverie.errors import Problem, ReverieError
 from reverie.extension.names import listing
 from reverie.recipes.messages import Locate
+from reverie.recipes.overrides import PLACE
 from reverie.recipes.recipe import Choice, Recipe
 from reverie.recipes.slots import key_of
 
@@ -19,10 +20,11 @@ def check_spaces(recipe: Recipe, where: Locate) -> list[Problem]:
     except ReverieError as error:
         what, _, rest = str(error).partition("\n")
         fix = rest.strip().removeprefix("why:").removeprefix("fix:").strip()
-        return [Problem(f"env ({env.name}): {what}", where(("env",)), "env", "", fix)]
+        what = what.removeprefix("env: ")
+        return [Problem(f"env ({env.name}): {what}", _place(recipe, where), "env", "", fix)]
     except Exception as error:  # noqa: BLE001 - environments are other people's code: whatever it raises is the answer
         what = f"env ({env.name}): it cannot be made: {type(error).__name__}: {error}"
-        return [Problem(what, where(("env",)), "env", "", "see --debug for the whole story")]
+        return [Problem(what, _place(recipe, where), "env", "", "see --debug for the whole story")]
     problems = []
     for choice in recipe.choices.values():
         if choice.kind in ("actor", "planner"):
@@ -30,6 +32,12 @@ def check_spaces(recipe: Recipe, where: Locate) -> list[Problem]:
         if choice.kind in ("encoder", "decoder"):
             problems += _observations(recipe, choice, observation, where)
     return problems
+
+
+def _place(recipe: Recipe, where: Locate) -> str:
+    """Where an environment that cannot be made was described: the command line, if it had any part in it."""
+    places = {place for key, place in recipe.places.items() if key.startswith("env.")}
+    return PLACE if PLACE in places else where(("env",))
 
 
 def _actions(recipe: Recipe, choice: Choice, action: ActionSpec, where: Locate) -> list[Problem]:

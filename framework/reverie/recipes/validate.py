@@ -17,7 +17,7 @@ from reverie.recipes.locate import printable
 from reverie.recipes.messages import translate
 from reverie.recipes.overrides import PLACE
 from reverie.recipes.recipe import Choice
-from reverie.recipes.schema import Settings
+from reverie.recipes.schema import Settings, Stage
 from reverie.recipes.slots import (
     NAMED,
     RESERVED,
@@ -40,7 +40,26 @@ def settings(composition: Composition) -> tuple[Settings, list[Problem]]:
     except ValidationError as error:
         problems = translate(error, Settings, data, (), composition.where, "")
         bad = {detail["loc"][0] for detail in error.errors(include_url=False) if detail["loc"]}
-        return Settings.model_validate({key: value for key, value in data.items() if key not in bad}), problems
+        usable = {key: value for key, value in data.items() if key not in bad}
+        if "stages" in bad and isinstance(data["stages"], list):
+            usable["stages"] = [_usable_stage(entry, str(number)) for number, entry in enumerate(data["stages"])]
+        return Settings.model_validate(usable), problems
+
+
+def _usable_stage(entry: Any, number: str) -> dict[str, Any]:
+    """A stage as it is or, where it is wrong, one in its place that names the same learners: the others keep their
+    numbers, and what else is wrong with them can be said at once."""
+    if isinstance(entry, Mapping) and isinstance(entry.get("rounds"), int) and isinstance(entry.get("stages"), list):
+        inner = [_usable_stage(stage, f"{number}_{inside}") for inside, stage in enumerate(entry["stages"])]
+        return {"rounds": max(entry["rounds"], 1), "stages": inner or [_usable_stage(None, number)]}
+    try:
+        Stage.model_validate(entry)
+    except ValidationError:
+        named = entry.get("learners") if isinstance(entry, Mapping) else None
+        learners = [name for name in named if isinstance(name, str)] if isinstance(named, list) else []
+        name = f"refused_{number}"
+        return {"name": name, "collect": {"policy": "random"}, "learners": learners, "until": {"minutes": 1.0}}
+    return dict(entry)
 
 
 class Validator:

@@ -7,10 +7,11 @@ from pydantic import ValidationError
 
 from reverie.errors import PluginError, Problem
 from reverie.extension.catalogue import Component
+from reverie.extension.config import LearnerConfig
 from reverie.extension.names import suggest
 from reverie.extension.spec import Needs
 from reverie.recipes.messages import Locate
-from reverie.recipes.recipe import Choice, Recipe
+from reverie.recipes.recipe import MODEL_SLOTS, Choice, Recipe
 from reverie.recipes.schema import Rounds, Stage
 from reverie.recipes.slots import KeyPath, dotted, key_of, kind_of
 from reverie.recipes.spaces import check_spaces
@@ -158,7 +159,7 @@ class Wiring:
 
     def check_learner(self, name: str) -> None:
         """`trains`, `reaches` and `objectives` name what exists."""
-        config = self.recipe.learner_config(name)
+        config = self.learner_config(name)
         key = ("learners", name)
         present = self.recipe.model_slots()
         for field in ("trains", "reaches"):
@@ -174,6 +175,13 @@ class Wiring:
                 what = f"learners/{name}: there is no objective {objective!r}" + (f" ({hint})" if hint else "")
                 fix = f"objectives of this recipe: {', '.join(objectives) or 'none'}"
                 self.report((*key, "objectives"), what, "", fix)
+
+    def learner_config(self, name: str) -> LearnerConfig:
+        """Its options with patterns written out; a slot whose own options were refused is meant to be filled."""
+        config = self.recipe.choices[f"learners/{name}"].config
+        assert isinstance(config, LearnerConfig)
+        meant = sorted(slot for slot in self.refused if slot.partition("/")[0] in MODEL_SLOTS)
+        return config.resolved([*self.recipe.model_slots(), *meant])
 
     def stages(self) -> Iterator[tuple[KeyPath, Stage]]:
         for number, entry in enumerate(self.recipe.settings.stages):
@@ -227,7 +235,7 @@ class Wiring:
         if len(known) < len(stage.learners) and len(set(stage.learners)) < len(stage.learners):
             self.report((*path, "learners"), f"stage {stage.name}: a learner is named twice")
         for first, second in combinations(known, 2):
-            shared = set(self.recipe.learner_config(first).trains) & set(self.recipe.learner_config(second).trains)
+            shared = set(self.learner_config(first).trains) & set(self.learner_config(second).trains)
             if shared:
                 named = ", ".join(sorted(shared))
                 self.report(

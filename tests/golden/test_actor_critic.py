@@ -178,7 +178,7 @@ def test_reinforce(kind: str, decay: float):
                 entropy = 0.5 * math.log(2 * math.pi * math.e * 0.01)
             advantage = (row.returns[t] - row.values[t]) / scale
             wanted = -row.weights[t] * (log_prob * advantage + ENTROPY * entropy)
-            assert float(losses["actor"][i, t]) == pytest.approx(wanted, rel=1e-5, abs=1e-7), (i, t)
+            assert losses["actor"][i, t].item() == pytest.approx(wanted, rel=1e-5, abs=1e-7), (i, t)
 
 
 @pytest.mark.parametrize("baseline", [True, False])
@@ -192,7 +192,7 @@ def test_through_the_dynamics(baseline: bool):
         for t in range(H):
             gain = row.returns[t] - (row.values[t] if baseline else 0.0)
             wanted = -row.weights[t] * (gain / scale + ENTROPY * entropy)
-            assert float(losses["actor"][i, t]) == pytest.approx(wanted, rel=1e-5, abs=1e-7), (i, t)
+            assert losses["actor"][i, t].item() == pytest.approx(wanted, rel=1e-5, abs=1e-7), (i, t)
 
 
 @pytest.mark.parametrize("kind", ["continuous", "discrete"])
@@ -207,7 +207,7 @@ def test_the_critic_follows_returns_and_its_slow_copy(kind: str, targets: str, c
             online, slow = 0.5 * row.x[t], 0.4 * row.x[t]
             loss = 0.5 * (row.returns[t] - online) ** 2 + constant
             loss += regulariser * (0.5 * (slow - online) ** 2 + constant)
-            assert float(losses["critic"][i, t]) == pytest.approx(row.weights[t] * loss, rel=1e-5, abs=1e-7), (i, t)
+            assert losses["critic"][i, t].item() == pytest.approx(row.weights[t] * loss, rel=1e-5, abs=1e-7), (i, t)
 
 
 def test_the_gradient_of_the_actor_through_the_dynamics_is_the_numerical_one():

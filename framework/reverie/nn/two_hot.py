@@ -93,9 +93,10 @@ class TwoHot:
     def log_prob(self, value: Tensor) -> Tensor:
         """(*B) -> (*B): minus the cross entropy to the two-hot target."""
         lower, upper, weight = self.target(value)
-        below = self.log_probs.gather(-1, lower.unsqueeze(-1)).squeeze(-1)  # (*B)
-        above = self.log_probs.gather(-1, upper.unsqueeze(-1)).squeeze(-1)  # (*B)
-        return torch.lerp(below, above, weight.to(below.dtype))
+        weight = weight.to(self.log_probs.dtype)
+        # One gather for both bins: its backward writes a tensor of the logits' size only once.
+        both = self.log_probs.gather(-1, torch.stack((lower, upper), -1))  # (*B, 2)
+        return (both * torch.stack((1 - weight, weight), -1)).sum(-1)
 
     def entropy(self) -> Tensor:
         """(*B), of the distribution over bins."""

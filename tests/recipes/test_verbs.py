@@ -17,7 +17,7 @@ TOYS = str(Path(__file__).with_name("toy_plugin.py"))
 def typed(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Typed:
     """Run one command in an empty folder: exit code, output, errors."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.delenv("COLUMNS", raising=False)  # then tables are as wide as in a file
 
     def typed(*arguments: str) -> tuple[int, str, str]:
         configure(GlobalOptions())

@@ -119,6 +119,9 @@ def test_noise_differs_between_environments_steps_and_seeds(make_agent: Any):
     assert not np.allclose(base, act([3, 4], 0))
     assert np.array_equal(base, act([1, 2], 0))
     assert np.array_equal(base[0], act([1, 9], 0)[0])
+    _action, state = agent.act(obs, agent.initial(2, [1, 2]), first, explore=True)
+    assert state.steps.tolist() == [1, 1]
+    assert np.array_equal(agent.act(obs, state, first, explore=True)[0], act([1, 2], 1)), "each call is a step"
 
 
 def test_torchs_own_generator_is_never_touched(make_agent: Any):
@@ -182,13 +185,25 @@ def test_the_actor_acts_alone_and_leaves_the_planners_memory(make_agent: Any, co
     batch = batch_for(agent)
     obs, is_first = at(batch, 0)
     _action, state = agent.act(obs, agent.initial(N), is_first)
-    action, after = agent.act(obs, state, is_first, who="actor")
+    action, after = agent.act(obs, state, np.zeros(N, bool), who="actor")
     assert torch.equal(after.carry["count"], state.carry["count"])
     policy = agent.actor.policy(after.latent)
     np.testing.assert_allclose(action, policy.mode.detach().clamp(-1, 1).numpy(), rtol=1e-6)
     agent.actor = None
     with pytest.raises(ValueError, match="no actor"):
         agent.act(obs, state, is_first, who="actor")
+
+
+def test_the_planners_memory_does_not_outlive_an_episode_that_the_actor_ended(
+    make_agent: Any, counting: type[SearchPlanner]
+):
+    """Note 23: stages may hand an environment from the planner to the actor and back."""
+    agent = make_agent(planner=counting)
+    obs = {key: np.zeros((2, *spec.shape), np.float32) for key, spec in agent.observation.items()}
+    _, state = agent.act(obs, agent.initial(2), np.array([True, True]))
+    _, state = agent.act(obs, state, np.array([False, True]), who="actor")
+    action, _ = agent.act(obs, state, np.array([False, False]))
+    np.testing.assert_allclose(action[:, 0], [0.2, 0.1], rtol=1e-6)
 
 
 def test_planners_by_gradient_get_their_gradient(make_agent: Any, climbing: type[SearchPlanner]):

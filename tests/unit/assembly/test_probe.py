@@ -177,6 +177,20 @@ def test_a_gradient_that_strays(make_agent: Any):
         assert found(agent, Simple(agent, sound, trains=("heads/reward",))) == ""
 
 
+def test_a_head_that_begins_at_zero_does_not_hide_a_gradient_that_strays(make_agent: Any):
+    """Note 13: with zero weights the gradient into the features is zero in the first update, and only there."""
+    agent = make_agent()
+    for parameter in agent.heads["value"].parameters():
+        nn.init.zeros_(parameter)
+
+    def losses(view: View, ctx: Context) -> dict[str, Tensor]:
+        value = view.agent.heads["value"](view.transition("after"))
+        return {"value": -value.log_prob(view.batch.reward)}
+
+    text = found(agent, Simple(agent, losses, trains=("heads/value",)))
+    assert "its gradient enters encoder, dynamics, which it neither trains nor reaches" in text
+
+
 def test_each_learner_is_judged_alone(make_agent: Any):
     agent = make_agent()
     model = Simple(agent, model_losses, trains=("encoder", "dynamics"))

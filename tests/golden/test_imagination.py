@@ -229,6 +229,19 @@ def test_chunks_do_not_change_scores():
         torch.testing.assert_close(parted, whole, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("particles", [1, 2, 4])
+def test_all_candidates_are_judged_by_the_same_members(particles: int):
+    """Note 24: with fewer or more particles than members, no plan is scored by a member that others are spared."""
+    actions = plans(2, 5)
+    for rows in (1, 3, 2048):
+        imagination = Imagination(agent(Decay(members=3)), chunk_rows=rows)
+        found = imagination.score(starts([1.0, -0.5]), actions, sampling=Sampling(), particles=particles)
+        for b, x in enumerate([1.0, -0.5]):
+            for n in range(5):
+                each = [by_hand(x, actions[b, n, :, 0].tolist(), 1.0, False, p % 3) for p in range(particles)]
+                assert float(found[b, n]) == pytest.approx(sum(each) / particles), (rows, b, n)
+
+
 def test_gradients_pass_through_scores():
     actions = plans(2, 3).requires_grad_()
     start = starts([1.0, 2.0])

@@ -250,15 +250,15 @@ class Agent(nn.Module):
     def _choose(
         self, latent: Latent, carry: Carry, first: Tensor, explore: bool, sampling: Sampling, who: str
     ) -> tuple[Tensor, Carry]:
-        if who == "actor":
-            if self.actor is None:
-                raise ValueError("this agent has no actor; act with who='planner'")
-            # An actor's memory is the latent: the planner's own memory waits, unchanged.
-            action, _ = self.actor.plan(latent, {}, self.imagination, explore=explore, sampling=sampling)
-            return action, carry
         if carry and bool(first.any()):
             fresh = self.planner.initial(first.shape[0])
             carry = {name: _rows(first, fresh[name].to(value.device), value) for name, value in carry.items()}
+        if who == "actor":
+            if self.actor is None:
+                raise ValueError("this agent has no actor; act with who='planner'")
+            # An actor's memory is the latent: the planner's own waits, but never beyond the end of its episode.
+            action, _ = self.actor.plan(latent, {}, self.imagination, explore=explore, sampling=sampling)
+            return action, carry
         return self.planner.plan(latent, carry, self.imagination, explore=explore, sampling=sampling)
 
     def _explore(self, action: Tensor, sampling: Sampling) -> Tensor:

@@ -143,7 +143,10 @@ class Imagination:
         self, start: Latent, actions: Tensor, copies: int, sampling: Sampling, discount: float, bootstrap: bool
     ) -> Tensor:
         B, N, H, A = actions.shape
-        states = self._agent.dynamics.branch(start, N * copies)  # (B * N * P,): environment, candidate, particle
+        # Particle p of every candidate is copy p of its start, so that all candidates are judged by the same members.
+        particles = self._agent.dynamics.branch(start, copies).reshape(B, 1, copies)
+        index = torch.zeros(N, dtype=torch.int64, device=actions.device)
+        states = particles[:, index].flatten()  # (B * N * P,): environment, candidate, particle
         plans = actions.repeat_interleave(copies, 1).reshape(B * N * copies, H, A)
         steps = iter(plans.unbind(1))
         trajectory = self.rollout(states, lambda latent, sampling: next(steps), H, sampling)

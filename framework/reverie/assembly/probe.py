@@ -205,4 +205,5 @@ class Probe:
 
 
 def _has_gradient(module: nn.Module, own: set[nn.Parameter]) -> bool:
-    return any(p.grad is not None and bool(p.grad.any()) for p in module.parameters() if p not in own)
+    # A gradient of zeros counts: a head that begins with zero weights hides a path that the next update would use.
+    return any(p.grad is not None for p in module.parameters() if p not in own)

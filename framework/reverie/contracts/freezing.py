@@ -28,16 +28,15 @@ def frozen(modules: Iterable[nn.Module]) -> Iterator[None]:
 
 @contextmanager
 def thawed() -> Iterator[None]:
-    """Inside, gradients are on and whatever `frozen` holds is as it was outside of it."""
-    held = [list(parameters) for parameters in _frozen]
-    for parameters in held:
-        _set(parameters, True)
+    """Inside, gradients are on and whatever `frozen` holds is as it was outside of it. Contexts nest."""
+    # Only what is frozen now: what an outer `thawed` gave back is its own to freeze again.
+    held = [parameter for parameters in _frozen for parameter in parameters if not parameter.requires_grad]
+    _set(held, True)
     try:
         with torch.enable_grad():
             yield
     finally:
-        for parameters in held:
-            _set(parameters, False)
+        _set(held, False)
 
 
 def _set(parameters: list[nn.Parameter], value: bool) -> None:

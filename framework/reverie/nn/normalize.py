@@ -1,12 +1,26 @@
 """Running statistics of observations."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 
 
-class RunningNormalizer(nn.Module):
+class PreciseBuffers(nn.Module):
+    """A module whose buffers move between devices but keep their precision, whatever the model is converted to.
+
+    In bfloat16 a count stops at 256, and a moving average stands still once its steps are below half a percent.
+    """
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        precise = {name: value.to(fn(value).device) for name, value in self._buffers.items() if value is not None}
+        applied: Self = super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch leaves it unannotated
+        self._buffers.update(precise)
+        return applied
+
+
+class RunningNormalizer(PreciseBuffers):
     """(x - mean) / std over everything that `update` has seen; the identity before that.
 
     The statistics are float64 buffers, merged batch by batch (Chan et al. 1979), so that any order and any split of

@@ -3,7 +3,9 @@
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from reverie.nn.normalize import PreciseBuffers
 
 
 def lambda_return(reward: Tensor, cont: Tensor, value: Tensor, discount: float, lam: float) -> Tensor:
@@ -52,7 +54,7 @@ def trajectory_weights(start: Tensor, cont: Tensor, discount: float) -> Tensor:
     return torch.cumprod(steps.detach(), 1)
 
 
-class ReturnScale(nn.Module):
+class ReturnScale(PreciseBuffers):
     """The range in which returns lie: a moving average of their 5th and 95th percentiles (DreamerV3, equation 12).
 
     `divisor()` is max(floor, P95 - P5), so that small returns are not blown up. The averages are buffers: they are

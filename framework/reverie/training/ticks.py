@@ -109,7 +109,7 @@ class Ticker:
         self.batch: Batch | None = None
         self.episodes: list[EpisodeResult] = []
         self._clock = time.monotonic()
-        self._still: dict[str, list[nn.Parameter]] = {}
+        self._still: dict[tuple[tuple[str, ...], tuple[str, ...]], list[nn.Parameter]] = {}
         if settings.replay.batch_size % world.size:
             raise RunError(
                 f"replay.batch_size is {settings.replay.batch_size}, which {world.size} devices cannot share evenly"
@@ -261,12 +261,13 @@ class Ticker:
 
     def _still_parameters(self, stage: Stage) -> list[nn.Parameter]:
         """What no learner of this stage trains, or what the stage or the recipe freezes."""
-        if stage.name not in self._still:
+        key = stage.learners, stage.freeze  # not the name, which several stages may share
+        if key not in self._still:
             trained = {p for name in stage.learners for p in self.updates.trained[name]}
             frozen = {p for slot in (*self.frozen, *stage.freeze) for p in self.agent.module(slot).parameters()}
             everything = [p for slot in self.agent.slots() for p in self.agent.module(slot).parameters()]
-            self._still[stage.name] = [p for p in everything if p in frozen or p not in trained]
-        return self._still[stage.name]
+            self._still[key] = [p for p in everything if p in frozen or p not in trained]
+        return self._still[key]
 
     def _asked(self) -> bool:
         """A learner asks whether to end early. If it is told so because of a signal, this tick can never be repeated

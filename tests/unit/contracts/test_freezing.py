@@ -42,6 +42,17 @@ def test_thawed_restores_gradients_inside_and_the_freeze_after() -> None:
     assert model.weight.requires_grad
 
 
+def test_the_inner_of_two_thaws_leaves_the_outer_its_gradients() -> None:
+    model = nn.Linear(2, 2)
+    with frozen([model]):
+        with thawed():
+            with thawed():
+                pass
+            assert model.weight.requires_grad
+        assert not model.weight.requires_grad
+    assert model.weight.requires_grad
+
+
 def test_a_freeze_ends_when_its_body_raises() -> None:
     model = nn.Linear(2, 2)
     try:

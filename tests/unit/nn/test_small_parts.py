@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from reverie.nn import MLP, OneHot, RunningNormalizer, SlowCopy, adam, nll, normal, symexp, symlog
+from reverie.nn import MLP, OneHot, ReturnScale, RunningNormalizer, SlowCopy, adam, nll, normal, symexp, symlog
 
 
 def test_symlog_by_hand_and_back():
@@ -51,6 +51,18 @@ def test_normaliser_is_saved():
     other.load_state_dict(one.state_dict())
     x = torch.randn(3, 2)
     assert torch.equal(one(x), other(x))
+
+
+def test_statistics_keep_their_precision_in_a_model_of_low_precision():
+    """`trainer.precision=bf16-true` converts every buffer: a count would stop at 256, an average at two digits."""
+    normalizer, scale = RunningNormalizer((1,)).to(torch.bfloat16), ReturnScale(0.99).to(torch.bfloat16)
+    for step in range(2000):
+        normalizer.update(torch.full((1, 1), 100.0 + step % 2))
+        scale.update(torch.linspace(0, 100, 101))
+    assert int(normalizer.count) == 2000
+    assert normalizer.std.item() == pytest.approx(0.5, rel=1e-6)
+    assert scale.divisor().item() == pytest.approx(90.0, rel=1e-4)
+    assert normalizer(torch.zeros(2, 1, dtype=torch.bfloat16)).dtype == torch.bfloat16
 
 
 def test_slow_copy_starts_equal_and_follows_by_its_rate():

@@ -124,6 +124,16 @@ def test_what_no_learner_of_the_stage_trains_and_what_the_stage_freezes_stays() 
     assert all(parameter.requires_grad for parameter in ticker.agent.parameters())
 
 
+def test_stages_of_one_name_freeze_what_each_of_them_freezes() -> None:
+    ticker = make_ticker(learning(learners=["reward"]), learning(learners=["model"]))
+    ticker.tick()
+    ticker.cursor.advance(ticker.counters)
+    before = {name: value.clone() for name, value in ticker.agent.state_dict().items()}
+    ticker.tick()
+    moved = {name.split(".")[0] for name, value in ticker.agent.state_dict().items() if not value.equal(before[name])}
+    assert moved == {"encoder", "dynamics"}
+
+
 def test_learners_without_gradients_make_generations() -> None:
     stage = {"name": "evolve", "learners": ["evolution"], "updates": 3, "until": {"generations": 5}}
     ticker = make_ticker(stage, learners=("evolution",))

@@ -181,6 +181,21 @@ def test_reinforce(kind: str, decay: float):
             assert losses["actor"][i, t].item() == pytest.approx(wanted, rel=1e-5, abs=1e-7), (i, t)
 
 
+def test_the_log_probability_is_that_of_the_draw_before_any_clipping():
+    """Note 17: a policy whose draws lie beyond the bounds, where the density of a clipped action is another one."""
+    agent, learner, view, ctx = make("continuous", gradient="reinforce", entropy=0.0, scale_returns=False)
+    with torch.no_grad():
+        agent.actor.k.fill_(-3.0)
+    losses, actions = recorded(learner, view, ctx, "continuous")
+    assert float((actions.abs() > 1).double().mean()) > 0.3
+    for i, row in enumerate(rows(agent, view, actions)):
+        for t in range(H):
+            z = (row.actions[t][0] + 3.0 * row.x[t]) / 0.1
+            log_prob = -0.5 * z * z - math.log(0.1 * math.sqrt(2 * math.pi))
+            wanted = -row.weights[t] * log_prob * (row.returns[t] - row.values[t])
+            assert float(losses["actor"][i, t]) == pytest.approx(wanted, rel=1e-3, abs=1e-4), (i, t)
+
+
 @pytest.mark.parametrize("baseline", [True, False])
 def test_through_the_dynamics(baseline: bool):
     agent, learner, view, ctx = make("continuous", baseline=baseline)

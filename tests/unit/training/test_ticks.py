@@ -221,3 +221,23 @@ def test_noise_belongs_to_the_update_and_not_to_what_came_before() -> None:
     ticker.counters.updates = 6
     assert not torch.equal(ticker._sampling("view").randn((3,)), first)
     assert not torch.equal(ticker._sampling("learner:model").randn((3,)), first)
+
+
+def test_batches_and_the_noise_of_view_and_learners_are_their_own_in_each_update() -> None:
+    """Note 8: nothing that an update draws is drawn again, by another part of it or by another update."""
+    ticker = make_ticker(learning(updates=4))
+    seen: list[float] = []
+    for name in ("model", "reward"):
+        learner = ticker.updates.learners[name]
+
+        def losses(view: Any, ctx: Any, own: Any = learner.losses) -> Any:
+            seen.append(float(ctx.sampling.randn((1,))))
+            seen.append(float(view.sampling.randn((1,))))
+            return own(view, ctx)
+
+        learner.losses = losses  # type: ignore[method-assign]
+    ticker.tick()
+    assert len(seen) == 16
+    assert len(set(seen)) == 16
+    assert len(ticker.replay.drawn) == 4  # type: ignore[attr-defined]
+    assert len(set(ticker.replay.drawn)) == 4  # type: ignore[attr-defined]

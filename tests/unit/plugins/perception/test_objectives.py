@@ -64,6 +64,16 @@ def test_reconstruction_is_the_likelihood_of_each_entry():
         torch.testing.assert_close(loss, 0.5 * 10 * (seen.obs[key] - predictions[key].mean).square().sum(-1))
 
 
+def test_every_reconstructed_entry_trains_the_state_that_it_was_decoded_from():
+    """Note 13: a decoder that reads states cut from the graph would learn, and teach the dynamics nothing."""
+    torch.manual_seed(0)
+    parts, seen = agent(VectorDecoder(VectorDecoderConfig(units=8), F, OBSERVATION).double()), view()
+    seen.observed.train.x.requires_grad_()
+    for key, loss in Reconstruction(ReconstructionConfig(), parts).losses(seen, parts).items():
+        (slope,) = torch.autograd.grad(loss.sum(), seen.observed.train.x, retain_graph=True)
+        assert bool((slope != 0).any(-1).all()), key
+
+
 def test_reconstruction_uses_the_decoder_that_it_names_and_what_that_reads():
     class FromEmbed:
         reads = "embed"

@@ -52,6 +52,16 @@ def test_observing_in_chunks_equals_observing_whole_noise_included(rssm: RSSM):
             torch.testing.assert_close(joined.tensors()[name], value)
 
 
+def test_posterior_and_prior_of_a_step_are_drawn_from_noise_of_their_own():
+    torch.manual_seed(0)
+    rssm = RSSM(RSSMConfig(latent="gaussian", deter=6, hidden=5, groups=3), E, ActionSpec("continuous", A))
+    observed = rssm.observe(*data(), sampling=seeded())
+    posterior, prior = (((s.stoch - s.mean) / s.std).flatten(0, 1) for s in (observed.states, observed.priors))
+    everything = torch.cat([posterior, prior]).flatten()
+    nearest = (everything[:, None] - everything[None] + torch.eye(len(everything))).abs().min()
+    assert nearest > 1e-6
+
+
 def test_rows_do_not_touch_each_other(rssm: RSSM):
     """With a generator per environment, one row alone gives what it gives beside others."""
     embed, action, is_first = data()

@@ -63,6 +63,14 @@ def test_gradients_reach_the_model_and_nothing_else():
     assert stepped == {p for slot in reached(agent) for p in agent.module(slot).parameters()}
 
 
+@pytest.mark.parametrize("name", ["reward", "continue", "reconstruction/decode_state"])
+def test_what_each_head_has_to_explain_shapes_the_states(name: str):
+    """Note 13: the gradient of every single term reaches encoder and dynamics."""
+    agent, learner, view, ctx = make()
+    learner.losses(view, ctx)[name].mean().backward()
+    assert {"encoder", "dynamics"} <= reached(agent)
+
+
 class Between(Head):
     """Reads the state before and the action."""
 

@@ -1,5 +1,6 @@
 """`reverie resume`: a run goes on where it stopped."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,8 @@ def resume(
 ) -> None:
     """Go on with a run where its newest whole checkpoint is. Harmless for a run that is complete."""
     from reverie.cli.console import current_plugins, say
+
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # several devices: a warning that is a false alarm here
     from reverie.cli.train import farewell
     from reverie.training.run_folder import RunFolder, read_status
 
@@ -19,9 +22,11 @@ def resume(
     if read_status(run).get("status") == "completed":
         say(f"{run} is complete: nothing is left to do")
         return
+    from reverie.training.run import process_rank
     from reverie.training.run import resume as resume_run
 
     result = resume_run(run, plugins=current_plugins(), progress=progress)
-    farewell(result.run_dir, result.status)
+    if process_rank() == 0:
+        farewell(result.run_dir, result.status)
     if result.exit_code:
         raise typer.Exit(result.exit_code)

@@ -1,5 +1,6 @@
 """`reverie train`: a recipe becomes a trained agent."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -18,15 +19,19 @@ def train(
     Common overrides: env=, seed=, run_dir=, budget.env_steps=, size=.
     """
     from reverie.cli.console import current_plugins, say
+
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # several devices: a warning that is a false alarm here
     from reverie.recipes.prepare import prepare
 
     prepared = prepare(recipe, overrides or [], plugins=current_plugins())
-    for note in prepared.notes:
-        say(note, error=True)
+    from reverie.training.run import process_rank
     from reverie.training.run import train as train_recipe
 
+    for note in prepared.notes if process_rank() == 0 else ():
+        say(note, error=True)
     result = train_recipe(prepared, progress=progress)
-    farewell(result.run_dir, result.status)
+    if process_rank() == 0:
+        farewell(result.run_dir, result.status)
     if result.exit_code:
         raise typer.Exit(result.exit_code)
 

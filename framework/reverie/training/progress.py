@@ -14,6 +14,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from reverie.recipes.locate import printable
+
 if TYPE_CHECKING:
     from reverie.training.keeper import Keeper
     from reverie.training.module import AgentModule
@@ -69,7 +71,8 @@ class RunProgress(Callback):
 
     def say(self, text: str) -> None:
         """One line for a person, above the live display."""
-        self.console.print(Text(text), style="dim")
+        lines = (printable(line, 1000) for line in text.splitlines())  # names of files may be in it
+        self.console.print(Text("\n".join(lines)), style="dim")
 
     # Lightning calls these.
 
@@ -164,7 +167,7 @@ class RunProgress(Callback):
             f"return {sum(e.episode_return for e in recent) / len(recent):.1f}" if recent else "",
             evaluation,
             f"replay ratio {ratio:.1f}" if counters.updates else "",
-            f"{speed:.1f} updates/s" if counters.updates else "",
+            f"{speed:.1f} updates/s" if counters.updates and not module.cursor.finished else "",
         ]
 
     def _left(self, module: AgentModule, fraction: float) -> str:

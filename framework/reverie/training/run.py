@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,10 @@ if TYPE_CHECKING:
 
 RUN_DIR = "REVERIE_RUN_DIR"
 """Tells the other processes of a distributed run which folder the first one made."""
+
+
+_DISTRIBUTED = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE")
+"""What Lightning sets for the processes that it starts."""
 
 
 @dataclass(frozen=True)
@@ -177,7 +182,8 @@ def _guarded(
     finally:
         stop.uninstall()
         folder.unlock()
-    return RunResult(folder.path, status, stop.exit_code if status == "interrupted" else 0)
+    # Lightning takes another exit code of the other processes for a crash.
+    return RunResult(folder.path, status, stop.exit_code if status == "interrupted" and first else 0)
 
 
 def _fit(
@@ -203,21 +209,37 @@ def _fit(
     agent = build_agent(recipe, factory.observation, factory.action, transplants=transplants)
     module = AgentModule(agent, build_learners(recipe, agent), settings, stop)
     data = OnlineData(settings, agent, factory, folder.replay)
-    shown = RunProgress(f"{recipe.name} on {_environment_name(recipe, 'env')}", enabled=progress)
     first = process_rank() == 0
-    keeper = Keeper(folder, module, data, stop, resuming, shown.say, writes=first)
+    shown = RunProgress(f"{recipe.name} on {_environment_name(recipe, 'env')}", enabled=progress and first)
+    keeper = Keeper(folder, module, data, stop, resuming, shown.say if first else _silent, writes=first)
     shown.keeper = keeper
-    if settings.trainer.devices > 1:
-        os.environ[RUN_DIR] = str(folder.path.absolute())
     try:
-        with quiet_lightning():
+        with quiet_lightning(), _together(folder, settings.trainer.devices):
             trainer = make_trainer(recipe, folder, keeper, [*callbacks, *_of_plugins(recipe), shown], loggers)
             trainer.fit(module, datamodule=data)
     finally:
         shown.close()
         data.close()
-        os.environ.pop(RUN_DIR, None)
     return keeper.outcome or "interrupted"
+
+
+@contextmanager
+def _together(folder: RunFolder, devices: int) -> Iterator[None]:
+    """Inside, the processes that Lightning starts find the run's folder; afterwards this process is alone again."""
+    if devices == 1:
+        yield
+        return
+    before = {name: os.environ.get(name) for name in (RUN_DIR, *_DISTRIBUTED)}
+    os.environ[RUN_DIR] = str(folder.path.absolute())
+    try:
+        yield
+    finally:
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
 
 
 def make_trainer(

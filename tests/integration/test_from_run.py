@@ -1,0 +1,73 @@
+"""A slot taken from a finished run: its weights arrive, stay where they are frozen, and are not needed again."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from reverie.errors import ReverieError
+from reverie.training.checkpoint import checkpoint_of
+from reverie.training.run import resume, train
+
+from .test_train_resume import At
+
+Make = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory, tiny_recipe: Make) -> Path:
+    folder = tmp_path_factory.mktemp("source") / "run"
+    return train(tiny_recipe("stages.1.until.env_steps=10"), run_dir=folder, progress=False).run_dir
+
+
+def slot(run: Path, prefix: str) -> dict[str, torch.Tensor]:
+    return {name: value for name, value in checkpoint_of(run).agent_state().items() if name.startswith(prefix)}
+
+
+def test_frozen_weights_of_another_run_stay_bit_for_bit(tmp_path: Path, source: Path, tiny_recipe: Make) -> None:
+    recipe = tiny_recipe(f"dynamics.from_run={source}", "dynamics.freeze=true", "seed=5", "stages.1.until.env_steps=10")
+    run = train(recipe, run_dir=tmp_path / "run", progress=False).run_dir
+    theirs, ours = slot(source, "dynamics."), slot(run, "dynamics.")
+    assert theirs.keys() == ours.keys()
+    assert all(torch.equal(theirs[name], ours[name]) for name in theirs)
+    assert not all(
+        torch.equal(a, b) for a, b in zip(slot(source, "actor").values(), slot(run, "actor").values(), strict=True)
+    )
+
+
+def test_thawed_weights_begin_there_and_move(tmp_path: Path, source: Path, tiny_recipe: Make) -> None:
+    begun: dict[str, torch.Tensor] = {}
+
+    def look(module: Any) -> None:
+        begun.update({name: value.clone() for name, value in module.agent.dynamics.state_dict().items()})
+
+    recipe = tiny_recipe(f"dynamics.from_run={source}", "seed=5", "stages.1.until.env_steps=10")
+    run = train(recipe, run_dir=tmp_path / "run", callbacks=[At(1, look)], progress=False).run_dir
+    theirs = {name.removeprefix("dynamics."): value for name, value in slot(source, "dynamics.").items()}
+    assert all(torch.equal(begun[name], theirs[name]) for name in theirs)
+    assert any(not torch.equal(value, slot(run, "dynamics.")["dynamics." + name]) for name, value in theirs.items())
+
+
+def test_a_run_is_resumed_when_its_source_is_gone(tmp_path: Path, source: Path, tiny_recipe: Make) -> None:
+    import os
+    import signal
+
+    copy = tmp_path / "source"
+    shutil.copytree(source, copy)
+    recipe = tiny_recipe(f"dynamics.from_run={copy}", "dynamics.freeze=true", "stages.1.until.env_steps=10")
+    stop = At(5, lambda module: os.kill(os.getpid(), signal.SIGTERM))
+    run = train(recipe, run_dir=tmp_path / "run", callbacks=[stop], progress=False).run_dir
+    before = slot(run, "dynamics.")
+    shutil.rmtree(copy)
+    assert resume(run, progress=False).status == "completed"
+    assert all(torch.equal(value, slot(run, "dynamics.")[name]) for name, value in before.items())
+
+
+def test_a_run_with_other_sizes_is_refused(tmp_path: Path, source: Path, tiny_recipe: Make) -> None:
+    with pytest.raises(ReverieError, match=r"shape|differ|deter"):
+        recipe = tiny_recipe(f"dynamics.from_run={source}", "dynamics.deter=16")
+        train(recipe, run_dir=tmp_path / "run", progress=False)
+    assert not (tmp_path / "run").exists()

@@ -29,6 +29,13 @@ class Latent:
         """(*batch_shape, C): what a decoder reads."""
         return self.features
 
+    @property
+    def distribution(self) -> Any:
+        """What the stochastic part was drawn from, batch shape (*batch_shape); None where there is none or it is not
+        kept. Metrics read it: `kl(other)` of posterior and prior, `probs` of categoricals, `mean` and `std` of
+        Gaussians."""
+        return None
+
     def project(self, linear: nn.Linear) -> Tensor:
         """`linear(features)`: the door through which first layers read a latent. May be answered faster."""
         return F.linear(self.features, linear.weight, linear.bias)

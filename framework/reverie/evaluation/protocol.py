@@ -10,7 +10,7 @@ from typing import Any
 from reverie.contracts.environment import EnvironmentFactory
 from reverie.contracts.learner import EpisodeResult
 from reverie.contracts.policy import Policy
-from reverie.evaluation.episodes import EvaluationStopped, Mode, play
+from reverie.evaluation.episodes import Arrival, EvaluationStopped, Mode, play
 from reverie.evaluation.policies import ConstantPolicy, RandomPolicy
 
 __all__ = ["ConstantPolicy", "EvaluationResult", "EvaluationStopped", "RandomPolicy", "evaluate"]
@@ -102,6 +102,7 @@ def evaluate(
     explore: bool = False,
     should_stop: Callable[[], bool] | None = None,
     max_steps: int | None = None,
+    watch: Callable[[Arrival], None] | None = None,
 ) -> EvaluationResult:
     """Play `episodes` whole episodes side by side and report their returns. Same arguments, same answer.
 
@@ -114,6 +115,7 @@ def evaluate(
         explore: whether the policy adds its exploration noise.
         should_stop: asked before each step.
         max_steps: agent steps after which an episode is cut, for environments without a time limit.
+        watch: sees every row that arrives (a `Recorder` keeps them).
 
     Raises:
         EvaluationStopped: `should_stop` said so; nothing is reported, since short episodes end first.
@@ -122,5 +124,7 @@ def evaluate(
     if episodes < 1:
         raise ValueError(f"an evaluation needs at least one episode, not {episodes}")
     seeds = range(seed, seed + episodes)
-    played = play(policy, factory, seeds, mode=mode, explore=explore, should_stop=should_stop, max_steps=max_steps)
+    played = play(
+        policy, factory, seeds, mode=mode, explore=explore, should_stop=should_stop, max_steps=max_steps, watch=watch
+    )
     return EvaluationResult(played.episodes, mode, seed, explore, played.calls, played.seconds)

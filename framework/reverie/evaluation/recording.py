@@ -68,7 +68,7 @@ def record(
     should_stop: Callable[[], bool] | None = None,
 ) -> list[Recording]:
     """Play one episode per seed, side by side, and keep every row. `max_steps` cuts long ones short (not terminal)."""
-    arrivals: list[list[Arrival]] = [[] for _ in seeds]
+    recorder = Recorder(seeds)
     play(
         policy,
         factory,
@@ -77,9 +77,25 @@ def record(
         explore=explore,
         max_steps=max_steps,
         should_stop=should_stop,
-        watch=lambda arrival: arrivals[arrival.row].append(arrival),
+        watch=recorder.watch,
     )
-    return [_recording(rows, seed) for rows, seed in zip(arrivals, seeds, strict=True)]
+    return recorder.recordings()
+
+
+class Recorder:
+    """Keeps every row of episodes that are played anyway: pass `watch` to `play` or `evaluate`."""
+
+    def __init__(self, seeds: Sequence[int]) -> None:
+        self._seeds = list(seeds)
+        self._arrivals: list[list[Arrival]] = [[] for _ in self._seeds]
+
+    def watch(self, arrival: Arrival) -> None:
+        """Keep one row."""
+        self._arrivals[arrival.row].append(arrival)
+
+    def recordings(self) -> list[Recording]:
+        """The episodes, in the order of the seeds, once all are over."""
+        return [_recording(rows, seed) for rows, seed in zip(self._arrivals, self._seeds, strict=True)]
 
 
 def _recording(rows: Sequence[Arrival], seed: int) -> Recording:

@@ -160,6 +160,8 @@ class Evaluation(Config):
     """Whether latents and actions are the most likely ones or drawn."""
     seed: int = Field(default=1_000_000, ge=0)
     """Episode i uses this seed plus i."""
+    world_model: bool = False
+    """Whether evaluations during training also judge the world model on their episodes (columns `world/...`)."""
 
 
 class Checkpoints(Config):

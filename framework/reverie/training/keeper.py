@@ -27,7 +27,6 @@ from reverie.training.run_folder import RunFolder
 from reverie.training.signals import StopFlag
 
 if TYPE_CHECKING:
-    from reverie.evaluation.protocol import EvaluationResult
     from reverie.training.data import OnlineData
     from reverie.training.module import AgentModule
 
@@ -123,34 +122,45 @@ class Keeper(Callback):
 
     def _evaluate(self, stage: str) -> bool:
         """Evaluate by the recipe's protocol, in environments of its own; False if a signal stopped it."""
-        from reverie.evaluation.protocol import EvaluationStopped, evaluate
+        from reverie.evaluation.protocol import EvaluationStopped
 
-        module, settings = self.module, self.settings.evaluation
+        module = self.module
         if isinstance(module.agent.planner, NobodyActs):
             self.report.evaluated_at = None
             self.report.next_evaluation = 2**62
             return True
-        result: EvaluationResult | None = None
+        entry: dict[str, Any] | None = None
         if module.world.first:
             try:
-                result = evaluate(
-                    module.agent,
-                    self.data.factory,
-                    episodes=settings.episodes,
-                    seed=settings.seed,
-                    mode=settings.mode,
-                    should_stop=self.stop,
-                )
+                entry = self._evaluated()
             except EvaluationStopped:
-                result = None
-        if module.world.any(module.world.first and result is None):
+                entry = None
+        if module.world.any(module.world.first and entry is None):
             return False
-        entry = result.as_json() if result is not None else {}
+        entry = entry or {}
         if module.world.size > 1:
             entry = self._from_first(entry)
         self._log(self.report.write_evaluation(stage, module.counters, entry))
         self.module.ticker.start_clock()
         return True
+
+    def _evaluated(self) -> dict[str, Any]:
+        """Play the episodes, and judge the world model on them where the recipe asks for it."""
+        from reverie.evaluation.judged import evaluate_and_judge
+        from reverie.evaluation.protocol import evaluate
+
+        agent, factory, settings = self.module.agent, self.data.factory, self.settings.evaluation
+        options: dict[str, Any] = {
+            "episodes": settings.episodes,
+            "seed": settings.seed,
+            "mode": settings.mode,
+            "should_stop": self.stop,
+        }
+        if not settings.world_model:
+            return evaluate(agent, factory, **options).as_json()
+        configs = [learner.config for learner in self.module.learners.values()]
+        result, report = evaluate_and_judge(agent, factory, configs, **options)
+        return {**result.as_json(), "world_model": report.numbers()}
 
     def _from_first(self, entry: dict[str, Any]) -> dict[str, Any]:
         shared: dict[str, Any] = self.module.trainer.strategy.broadcast(entry, src=0)

@@ -1,0 +1,50 @@
+"""An evaluation whose episodes also judge the world model, during training and afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from reverie.contracts.environment import EnvironmentFactory
+from reverie.evaluation.episodes import Mode
+from reverie.evaluation.protocol import EvaluationResult, evaluate
+from reverie.evaluation.recording import Recorder
+from reverie.evaluation.world_model import WorldModelReport, judge
+from reverie.evaluation.world_model.discounts import discounts_of
+
+
+def evaluate_and_judge(
+    agent: Any,
+    factory: EnvironmentFactory,
+    learners: Iterable[Any],
+    *,
+    episodes: int,
+    seed: int,
+    mode: Mode = "mode",
+    should_stop: Callable[[], bool] | None = None,
+) -> tuple[EvaluationResult, WorldModelReport]:
+    """Play the episodes of an evaluation once, for returns and for the world model.
+
+    Args:
+        agent: an assembled `Agent`.
+        factory: makes the environments.
+        learners: the options of the recipe's learners, which say how values are discounted.
+        episodes, seed, mode, should_stop: as for `evaluate`.
+
+    Raises:
+        EvaluationStopped: `should_stop` said so.
+    """
+    recorder = Recorder(range(seed, seed + episodes))
+    result = evaluate(
+        agent, factory, episodes=episodes, seed=seed, mode=mode, should_stop=should_stop, watch=recorder.watch
+    )
+    discounts = discounts_of(learners)
+    report = judge(
+        agent,
+        recorder.recordings(),
+        discount=discounts.value,
+        continue_discount=discounts.cont,
+        mode=mode,
+        seed=seed,
+    )
+    return result, report

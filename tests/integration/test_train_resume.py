@@ -141,6 +141,30 @@ def test_a_signal_saves_and_the_run_goes_on_to_the_same_numbers(
     assert rows_of(alone) == rows_of(result.run_dir)
 
 
+def test_a_signal_during_an_evaluation_saves_and_the_evaluation_is_made_again(
+    alone: Path, tmp_path: Path, tiny_recipe: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from reverie.evaluation import protocol
+
+    evaluate, calls = protocol.evaluate, []
+
+    def interrupted(*arguments: Any, **options: Any) -> Any:
+        calls.append(1)
+        if len(calls) in (1, 4):  # the first one, and the one at the end, at the second attempt
+            os.kill(os.getpid(), signal.SIGTERM)
+        return evaluate(*arguments, **options)
+
+    monkeypatch.setattr(protocol, "evaluate", interrupted)
+    first = train(tiny_recipe(), run_dir=tmp_path / "run", progress=False)
+    assert first.exit_code == 143
+    assert checkpoint_of(first.run_dir).counters["env_steps"] == 25
+    assert resume(first.run_dir, progress=False).exit_code == 143
+    assert read_status(first.run_dir)["env_steps"] == 60
+    assert resume(first.run_dir, progress=False).status == "completed"
+    assert differences(final_state(alone), final_state(first.run_dir)) == []
+    assert rows_of(alone) == rows_of(first.run_dir)
+
+
 def test_a_damaged_newest_checkpoint_or_replay_falls_back_to_the_one_before(
     alone: Path, tmp_path: Path, tiny_recipe: Make, capfd: pytest.CaptureFixture[str]
 ) -> None:

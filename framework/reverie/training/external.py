@@ -110,7 +110,7 @@ class ExternalRun:
 
     def line_if_due(self) -> None:
         """Write a line of metrics when enough environment steps have passed."""
-        if self.report.line_due(None, self.counters):
+        if self.report.line_due(self.counters):
             self.report.write_line("external", self.counters)
 
     def refuse_beyond_budget(self) -> None:

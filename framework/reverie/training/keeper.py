@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -11,6 +12,7 @@ from pytorch_lightning import Callback, Trainer
 from safetensors.torch import save_file
 
 from reverie.assembly.build import NobodyActs
+from reverie.contracts.learner import Counters
 from reverie.errors import NumericalFault, RunError
 from reverie.training.checkpoint import (
     Checkpoint,
@@ -29,6 +31,10 @@ from reverie.training.signals import StopFlag
 if TYPE_CHECKING:
     from reverie.training.data import OnlineData
     from reverie.training.module import AgentModule
+
+_SHARED = frozenset({"optimizers", "counters", "cursor", "report", "world"})
+_OWN = frozenset({"tick", "averages", "collector", "replay", "randomness"})
+_MALFORMED = (AttributeError, LookupError, TypeError, ValueError, RuntimeError, OverflowError)
 
 
 class Keeper(Callback):
@@ -102,16 +108,15 @@ class Keeper(Callback):
     def _between_ticks(self, trainer: Trainer) -> None:
         module = self.module
         counters, cursor = module.counters, module.cursor
-        stage = cursor.title
         moved = not cursor.finished and cursor.ended(counters) is not None
         if moved:
             cursor.advance(counters)
-        if moved or self.report.line_due(None if cursor.finished else cursor.stage, counters):
-            self._log(self.report.write_line(stage, counters))
+        if moved or self.report.line_due(counters):
+            self._log(self.report.write_line(cursor.label, counters))
         if moved and not cursor.finished:
             self._set_status("running")
         due = cursor.finished and not self.report.already_evaluated(counters)
-        if (due or self.report.evaluation_due(counters)) and not self._evaluate(stage):
+        if (due or self.report.evaluation_due(counters)) and not self._evaluate():
             self._leave(trainer)
         elif cursor.finished:
             self._finish(trainer)
@@ -120,7 +125,7 @@ class Keeper(Callback):
         elif module.world.any(self._save_due()):
             self._save()
 
-    def _evaluate(self, stage: str) -> bool:
+    def _evaluate(self) -> bool:
         """Evaluate by the recipe's protocol, in environments of its own; False if a signal stopped it."""
         from reverie.evaluation.protocol import EvaluationStopped
 
@@ -140,7 +145,7 @@ class Keeper(Callback):
         entry = entry or {}
         if module.world.size > 1:
             entry = self._from_first(entry)
-        self._log(self.report.write_evaluation(stage, module.counters, entry))
+        self._log(self.report.write_evaluation(module.cursor.label, module.counters, entry))
         self.module.ticker.start_clock()
         return True
 
@@ -196,6 +201,21 @@ class Keeper(Callback):
         return by_ticks or time.monotonic() - then >= options.minutes * 60
 
     def _save(self) -> None:
+        """Write a checkpoint.
+
+        Raises:
+            RunError: if the disk does not take it; the one before stays good.
+        """
+        try:
+            self._write()
+        except OSError as error:
+            root = self.folder.checkpoints
+            free = shutil.disk_usage(root).free if root.is_dir() else 0
+            raise RunError(
+                f"the checkpoint could not be written to {root} ({free:,} bytes are free): {error}"
+            ) from error
+
+    def _write(self) -> None:
         module = self.module
         mark = self.data.replay.flush()
         self.report.sync()
@@ -228,8 +248,7 @@ class Keeper(Callback):
         for name, path in kept.items():
             if name not in self._marks:
                 try:
-                    own = open_checkpoint(path).plain(self._own_file)
-                    self._marks[name] = ReplayMark.from_dict(own["replay"])
+                    self._marks[name] = ReplayMark.from_dict(self._parts(open_checkpoint(path))[1]["replay"])
                 except RunError as fault:
                     self.say(f"nothing of the replay is pruned while {name} cannot be read: {fault}")
                     return
@@ -253,7 +272,7 @@ class Keeper(Callback):
             fault: RunError | None = None
             try:
                 checkpoint = open_checkpoint(path)
-                shared, own = checkpoint.plain(TRAINING), checkpoint.plain(self._own_file)
+                shared, own = self._parts(checkpoint)
                 mark = ReplayMark.from_dict(own["replay"])
                 restored = self.data.replay.restore(mark)
             except RunError as error:
@@ -262,7 +281,13 @@ class Keeper(Callback):
                 if restored.dropped_rows:
                     self.say(f"dropped {restored.dropped_rows} replay rows collected after {path.name}")
                 self._marks[path.name] = mark
-                self._restore(checkpoint, shared, own)
+                try:
+                    self._restore(checkpoint, shared, own)
+                except _MALFORMED as error:  # files of the right form that do not hold what ours hold
+                    what = str(error).strip().partition("\n")[0][:200]
+                    raise CheckpointFault(
+                        f"{path} cannot be restored, its files do not fit this run: {type(error).__name__}: {what}"
+                    ) from error
                 return True
             skipped.append(f"skipped {path.name}: {fault or 'another process cannot read its part'}")
             self.say(skipped[-1])
@@ -272,6 +297,20 @@ class Keeper(Callback):
         self.report.reset()
         return False
 
+    def _parts(self, checkpoint: Checkpoint) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What all processes share, and what is this one's own.
+
+        Raises:
+            CheckpointFault: naming the file that does not hold it.
+        """
+        found = []
+        for file, expected in ((TRAINING, _SHARED), (self._own_file, _OWN)):
+            part = checkpoint.plain(file)
+            if not isinstance(part, dict) or not expected <= part.keys():
+                raise CheckpointFault(f"{checkpoint.path / file} does not hold {', '.join(sorted(expected))}")
+            found.append(part)
+        return found[0], found[1]
+
     def _restore(self, checkpoint: Checkpoint, shared: dict[str, Any], own: dict[str, Any]) -> None:
         module = self.module
         if shared["world"] != module.world.size:
@@ -279,8 +318,8 @@ class Keeper(Callback):
         module.load_state_dict(checkpoint.module_state())
         for optimizer, state in zip(module.raw_optimizers(), shared["optimizers"], strict=True):
             optimizer.load_state_dict(state)
-        for name, value in shared["counters"].items():
-            setattr(module.counters, name, value)
+        for name, value in asdict(Counters(**shared["counters"])).items():
+            setattr(module.counters, name, type(getattr(module.counters, name))(value))
         module.cursor.restore(shared["cursor"])
         module.averages.restore(own["averages"])
         module.ticker.restore(own["tick"])

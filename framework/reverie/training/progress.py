@@ -59,7 +59,7 @@ class RunProgress(Callback):
 
     def __init__(self, title: str, console: Console | None = None, enabled: bool = True, every: float = 10.0) -> None:
         self.title = title
-        self.console = console or Console(highlight=False, soft_wrap=True)
+        self.console = console or Console(highlight=False)
         self.enabled = enabled
         self.every = every
         self.keeper: Keeper | None = None
@@ -118,7 +118,7 @@ class RunProgress(Callback):
             self._shown, self._evaluations = now, len(curve)
             line = self._line(module, fraction)
             if line != self._last:
-                self.console.print(Text(line))
+                self.console.print(Text(line), soft_wrap=True)
             self._last = line
 
     def _panel(self, module: AgentModule, fraction: float) -> Group:

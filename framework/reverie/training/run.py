@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,8 +24,6 @@ from reverie.training.progress import RunProgress
 from reverie.training.quiet import quiet_lightning
 from reverie.training.run_folder import RunFolder, default_path
 from reverie.training.signals import StopFlag
-from reverie.training.stages import endless
-from reverie.training.updates import by_gradient
 
 if TYPE_CHECKING:
     from pytorch_lightning import Callback, Trainer
@@ -144,9 +142,7 @@ def check(recipe: Recipe) -> None:
     _seed(recipe.settings.seed)
     factory = build_environment(recipe)
     agent = build_agent(recipe, factory.observation, factory.action)
-    learners = build_learners(recipe, agent)
-    evolution = frozenset(name for name, learner in learners.items() if not by_gradient(learner))
-    problems = [*endless(recipe.settings, evolution), *probe(recipe, agent, learners)]
+    problems = probe(recipe, agent, build_learners(recipe, agent))
     if problems:
         raise RecipeError(problems)
 
@@ -175,9 +171,10 @@ def _guarded(
             facts = {key: value for key, value in facts.items() if key not in ("pid", "updated")}
             folder.set_status(status, stop.reason if status == "interrupted" else "", **facts)
     except BaseException as error:
+        reason = str(error) if isinstance(error, ReverieError) else f"{type(error).__name__}: {error}"
         if first:
-            reason = str(error) if isinstance(error, ReverieError) else f"{type(error).__name__}: {error}"
-            folder.set_status("failed", reason)
+            with suppress(OSError):  # a full disk must not hide what happened
+                folder.set_status("failed", reason)
         raise
     finally:
         stop.uninstall()

@@ -7,7 +7,6 @@ from dataclasses import asdict
 from typing import Any
 
 from reverie.contracts.learner import Counters
-from reverie.errors import Problem
 from reverie.recipes.schema import Settings, Stage
 from reverie.training.budgets import copied, fractions, limits, reached
 
@@ -17,6 +16,8 @@ class StageCursor:
 
     Args:
         settings: whose stages run in order, rounds written out, and whose run-wide budget caps them all.
+
+    `label` is the title of the stage in which the latest tick ran, for lines written at a border between two stages.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -26,6 +27,7 @@ class StageCursor:
         self.index = 0
         self.began = Counters()
         self.capped: str | None = None
+        self.label = ""
 
     @property
     def finished(self) -> bool:
@@ -83,38 +85,13 @@ class StageCursor:
 
     def state(self) -> dict[str, Any]:
         """Plain data for a checkpoint."""
-        return {"index": self.index, "began": asdict(self.began), "capped": self.capped}
+        return {"index": self.index, "began": asdict(self.began), "capped": self.capped, "label": self.label}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Undo everything since `state()`."""
         self.index = int(state["index"])
+        if not 0 <= self.index <= len(self.plan):
+            raise ValueError(f"there is no stage {self.index}")
         self.began = Counters(**state["began"])
         self.capped = state["capped"]
-
-
-def endless(settings: Settings, evolution: frozenset[str]) -> list[Problem]:
-    """Stages whose end would never come: their limits count what they never do.
-
-    Args:
-        settings: a recipe's.
-        evolution: names of the learners without gradients.
-    """
-    problems = []
-    for place, stage in {stage.name: stage for _, stage in settings.flat_stages()}.items():
-        gradient = any(name not in evolution for name in stage.learners)
-        free = any(name in evolution for name in stage.learners)
-        counted = {"seconds"}
-        if stage.collect.policy != "none" or free:
-            counted |= {"env_steps", "episodes"}
-        counted |= {"updates"} if gradient else set()
-        counted |= {"generations"} if free else set()
-        if not counted & (limits(stage.until).keys() | limits(settings.budget).keys()):
-            names = ", ".join(sorted(limits(stage.until)))
-            problems.append(
-                Problem(
-                    what=f"stage '{place}' would never end: nothing in it counts {names}",
-                    key="stages",
-                    fix=f"end it by one of {', '.join(sorted(counted - {'seconds'} | {'minutes'}))}",
-                )
-            )
-    return problems
+        self.label = str(state["label"])

@@ -127,6 +127,7 @@ class Ticker:
     def tick(self) -> bool:
         """Run one tick, or what is left of it; False if a signal stopped it before its end."""
         stage = self.cursor.stage
+        self.cursor.label = self.cursor.title
         if not (self._collect(stage) and self._learn(stage)):
             return False
         self.counters.ticks += 1

@@ -7,7 +7,7 @@ import pytest
 from reverie.contracts import Counters
 from reverie.recipes.schema import Settings
 from reverie.training.budgets import fractions, limits, reached
-from reverie.training.stages import StageCursor, endless
+from reverie.training.stages import StageCursor
 
 
 def stage(name: str, **options: Any) -> dict[str, Any]:
@@ -91,14 +91,3 @@ def test_fractions_and_limits_use_our_counters() -> None:
     assert fractions(until, Counters(env_steps=110, seconds=40.0), began) == {"env_steps": 0.25, "seconds": 0.5}
     assert reached(until, Counters(env_steps=139, seconds=69.9), began) is None
     assert reached(until, Counters(env_steps=139, seconds=70.0), began) == "seconds"
-
-
-def test_stages_that_would_never_end_are_found() -> None:
-    learn = {"name": "learn", "learners": ["model"]}
-    assert not endless(settings({**learn, "until": {"updates": 5}}), frozenset())
-    (problem,) = endless(settings({**learn, "until": {"generations": 5}}), frozenset())
-    assert "'learn' would never end" in problem.what
-    assert "updates" in problem.fix
-    assert not endless(settings({**learn, "until": {"generations": 5}}), frozenset({"model"}))
-    assert endless(settings({**learn, "until": {"env_steps": 5}}), frozenset())
-    assert not endless(settings({**learn, "until": {"env_steps": 5}}, budget={"minutes": 1}), frozenset())

@@ -1,0 +1,109 @@
+"""What a person sees: a live display on a terminal, plain lines elsewhere."""
+
+import io
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from reverie.contracts import Counters, EpisodeResult
+from reverie.recipes.schema import Settings
+from reverie.training.progress import Pace, RunProgress, sparkline
+from reverie.training.stages import StageCursor
+
+
+def shown(terminal: bool) -> tuple[RunProgress, io.StringIO, Any]:
+    settings = Settings.model_validate(
+        {
+            "stages": [
+                {"name": "prefill", "collect": {"policy": "random"}, "until": {"env_steps": 100}},
+                {"name": "train", "collect": {"policy": "actor"}, "learners": ["m"], "until": {"updates": 2000}},
+            ]
+        }
+    )
+    text = io.StringIO()
+    progress = RunProgress("dreamer on CartPole-v1", Console(file=text, force_terminal=terminal, width=120))
+    module = SimpleNamespace(
+        cursor=StageCursor(settings),
+        counters=Counters(),
+        ticker=SimpleNamespace(episodes=[]),
+        trainer=SimpleNamespace(is_global_zero=True),
+    )
+    report = SimpleNamespace(curve=[], latest={})
+    progress.keeper = SimpleNamespace(report=report)  # type: ignore[assignment] # only its report is read
+    return progress, text, module
+
+
+def test_plain_lines_name_stage_frames_return_ratio_speed_and_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr("reverie.training.progress.time.monotonic", lambda: now[0])
+    progress, text, module = shown(terminal=False)
+    progress.on_train_start(module.trainer, module)
+    module.cursor.advance(Counters(env_steps=100))
+    module.counters.__dict__.update(env_steps=100, agent_steps=50, updates=0)
+    progress.on_train_batch_end(module.trainer, module, None, None, 0)
+    now[0] += 20
+    module.counters.__dict__.update(env_steps=1500, agent_steps=750, updates=500, replayed_steps=48000)
+    module.ticker.episodes = [EpisodeResult(20.0, 5, 0, True), EpisodeResult(30.0, 5, 0, True)]
+    progress.keeper.report.latest = {"eval/return": 42.0, "eval/best": 44.5}  # type: ignore[union-attr] # set above
+    progress.on_train_batch_end(module.trainer, module, None, None, 0)
+    lines = text.getvalue().splitlines()
+    assert lines[0].startswith("prefill (1/2) | 0 / 100 frames")
+    assert lines[-1] == (
+        "train (2/2) | 1,500 frames, 500 / 2,000 updates | return 25.0 | evaluation 42.0 (best 44.5) | "
+        "replay ratio 64.0 | 25.0 updates/s | 1:00 left"
+    )
+
+
+def test_an_evaluation_is_told_at_once_and_nothing_twice() -> None:
+    progress, text, module = shown(terminal=False)
+    progress.on_train_start(module.trainer, module)
+    progress.on_train_batch_end(module.trainer, module, None, None, 0)
+    assert len(text.getvalue().splitlines()) == 1
+    progress.keeper.report.curve.append((10, 3.0))  # type: ignore[union-attr] # set above
+    module.counters.env_steps = 10
+    progress.on_train_batch_end(module.trainer, module, None, None, 0)
+    progress.on_train_end(module.trainer, module)
+    assert len(text.getvalue().splitlines()) == 2
+
+
+def test_a_terminal_gets_a_live_display_that_is_put_away() -> None:
+    progress, text, module = shown(terminal=True)
+    progress.keeper.report.curve = [(1, 10.0), (2, 50.0)]  # type: ignore[union-attr] # set above
+    progress.on_train_start(module.trainer, module)
+    progress.say("a line from outside")
+    progress.on_exception(module.trainer, module, RuntimeError())
+    assert progress._live is None
+    output = text.getvalue()
+    assert "dreamer on CartPole-v1" in output
+    assert "0 / 100 frames" in output
+    assert "10 ▁█ 50" in output
+    assert "a line from outside" in output
+    assert output.endswith(("\x1b[?25h", "\n"))  # the cursor is visible again
+
+
+def test_time_left_is_measured_within_the_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("reverie.training.progress.time.monotonic", lambda: now[0])
+    pace = Pace()
+    pace.watch(0, 0.5, 100)  # resumed in the middle
+    assert pace.seconds_left(0.5) == float("inf")
+    now[0] = 10.0
+    pace.watch(0, 0.75, 150)
+    assert pace.seconds_left(0.75) == pytest.approx(10.0)
+    assert pace.updates_per_second(150) == pytest.approx(5.0)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([], ""),
+        ([1.0], ""),
+        ([3.0, 3.0], "3 ▁▁ 3"),
+        ([0.0, 50.0, 100.0], "0 ▁▅█ 100"),
+        ([-200.0, -100.0], "-200 ▁█ -100"),
+    ],
+)
+def test_sparkline(values: list[float], expected: str) -> None:
+    assert sparkline(values) == expected

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from reverie.evaluation.protocol import EvaluationResult
     from reverie.evaluation.reopen import Opened
+    from reverie.evaluation.world_model import WorldModelReport
 
 _SHOWN = 12  # single returns are listed up to this many episodes
 
@@ -42,6 +43,9 @@ def evaluate(
     ] = None,
     checkpoint: Annotated[str | None, typer.Option(metavar="NAME", help="By default the newest.")] = None,
     random: Annotated[bool, typer.Option("--random", help="A random policy beside it, on the same seeds.")] = False,
+    world_model: Annotated[
+        bool, typer.Option("--world-model", help="Judge the world model on the same episodes.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Play whole episodes with a run's agent and report their returns.
@@ -56,31 +60,57 @@ def evaluate(
     protocol = opened.recipe.settings.evaluation
     count, first = episodes or protocol.episodes, protocol.seed if seed is None else seed
     chosen: Any = protocol.mode if mode is None else mode.value
-    results = {"agent": play(opened.policy, opened.factory, episodes=count, seed=first, mode=chosen)}
-    if random:
+    report: WorldModelReport | None = None
+    if world_model:
+        results, report = _judged(opened, episodes=count, seed=first, mode=chosen)
+    else:
+        results = {"agent": play(opened.policy, opened.factory, episodes=count, seed=first, mode=chosen)}
+    if random and "random" not in results:
         policy = RandomPolicy(opened.factory.action)
         results["random"] = play(policy, opened.factory, episodes=count, seed=first, mode=chosen)
     if as_json:
-        print_json(_as_data(opened, results))
+        print_json(_as_data(opened, results, report))
     else:
-        _show(opened, results)
+        _show(opened, results, report)
 
 
-def _as_data(opened: "Opened", results: "dict[str, EvaluationResult]") -> dict[str, Any]:
-    return {
+def _judged(opened: "Opened", **options: Any) -> "tuple[dict[str, EvaluationResult], WorldModelReport]":
+    """Returns and world model from the same episodes; a random policy plays them where nothing else can act."""
+    from reverie.assembly.build import NobodyActs
+    from reverie.evaluation.judged import evaluate_and_judge
+    from reverie.evaluation.protocol import RandomPolicy
+
+    agent = opened.agent
+    idle = isinstance(agent.planner, NobodyActs)
+    learners = [choice.config for choice in opened.recipe.group("learners").values()]
+    player = RandomPolicy(opened.factory.action) if idle else None
+    result, report = evaluate_and_judge(agent, opened.factory, learners, player=player, **options)
+    return {"random" if idle else "agent": result}, report
+
+
+def _as_data(
+    opened: "Opened", results: "dict[str, EvaluationResult]", report: "WorldModelReport | None"
+) -> dict[str, Any]:
+    data = {
         "run": opened.run,
         "recipe": opened.recipe.name,
         "environment": opened.environment,
         "planner": opened.planner,
         "checkpoint": opened.checkpoint.name,
         "env_steps": opened.checkpoint.counters.get("env_steps"),
-        **results["agent"].as_json(),
+        **_main(results).as_json(),
         "random": results["random"].as_json() if "random" in results else None,
     }
+    return data if report is None else {**data, "world_model": report.as_json()}
 
 
-def _show(opened: "Opened", results: "dict[str, EvaluationResult]") -> None:
-    result = results["agent"]
+def _main(results: "dict[str, EvaluationResult]") -> "EvaluationResult":
+    """The agent's, or what stands in for it."""
+    return next(iter(results.values()))
+
+
+def _show(opened: "Opened", results: "dict[str, EvaluationResult]", report: "WorldModelReport | None" = None) -> None:
+    result = _main(results)
     steps = opened.checkpoint.counters.get("env_steps", 0)
     last = result.seed + len(result.episodes) - 1
     say(f"{opened.recipe.name} on {opened.environment}", "bold")
@@ -92,6 +122,11 @@ def _show(opened: "Opened", results: "dict[str, EvaluationResult]") -> None:
         say("returns  " + "  ".join(f"{value:.4g}" for value in result.returns))
     how = "most likely latents and actions" if result.mode == "mode" else "latents and actions drawn"
     say(f"protocol: {len(result.episodes)} episodes, seeds {result.seed} to {last}, mode {result.mode} ({how})", "dim")
+    if report is not None:
+        from reverie.cli.world_model import show_world_model
+
+        say()
+        show_world_model(report)
 
 
 def say_table(results: "dict[str, EvaluationResult]") -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from reverie.contracts.environment import EnvironmentFactory
+from reverie.contracts.policy import Policy
 from reverie.evaluation.episodes import Mode
 from reverie.evaluation.protocol import EvaluationResult, evaluate
 from reverie.evaluation.recording import Recorder
@@ -22,6 +23,7 @@ def evaluate_and_judge(
     seed: int,
     mode: Mode = "mode",
     should_stop: Callable[[], bool] | None = None,
+    player: Policy | None = None,
 ) -> tuple[EvaluationResult, WorldModelReport]:
     """Play the episodes of an evaluation once, for returns and for the world model.
 
@@ -30,13 +32,20 @@ def evaluate_and_judge(
         factory: makes the environments.
         learners: the options of the recipe's learners, which say how values are discounted.
         episodes, seed, mode, should_stop: as for `evaluate`.
+        player: acts in place of the agent, where it has neither planner nor actor.
 
     Raises:
         EvaluationStopped: `should_stop` said so.
     """
     recorder = Recorder(range(seed, seed + episodes))
     result = evaluate(
-        agent, factory, episodes=episodes, seed=seed, mode=mode, should_stop=should_stop, watch=recorder.watch
+        player or agent,
+        factory,
+        episodes=episodes,
+        seed=seed,
+        mode=mode,
+        should_stop=should_stop,
+        watch=recorder.watch,
     )
     discounts = discounts_of(learners)
     report = judge(

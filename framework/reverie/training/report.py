@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from reverie.contracts.learner import Counters
-from reverie.recipes.schema import Settings, Stage
+from reverie.recipes.schema import Settings
 from reverie.training.metrics import Averages, Lines, Table
 from reverie.training.run_folder import RunFolder
 
@@ -41,7 +41,7 @@ class Report:
         self.evaluated_at: tuple[int, int, int] | None = None
         self._speed = (time.monotonic(), 0)
 
-    def line_due(self, stage: Stage | None, counters: Counters) -> bool:
+    def line_due(self, counters: Counters) -> bool:
         """Whether `logging.every` steps have passed; updates count in stages that step no environment."""
         every = self.settings.logging.every
         since: dict[str, int] = {name: getattr(counters, name) - before for name, before in self.last_line.items()}

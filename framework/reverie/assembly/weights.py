@@ -66,4 +66,8 @@ def _copy(module: nn.Module, saved: Mapping[str, Any], prefix: str, what: str, o
             raise RunError(
                 f"{what}: '{name}' is {shape} in {origin} and {tuple(value.shape)} here; the spaces or sizes differ"
             )
-    module.load_state_dict(theirs)
+    try:
+        module.load_state_dict(theirs)
+    except (RuntimeError, TypeError, ValueError, LookupError, AttributeError) as error:  # state that is no tensor
+        first = str(error).strip().partition("\n")[0][:200]
+        raise RunError(f"{what}: the state in {origin} cannot be used: {type(error).__name__}: {first}") from error

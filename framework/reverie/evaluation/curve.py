@@ -23,6 +23,7 @@ from reverie.recipes.from_run import LOCK_FILE
 from reverie.recipes.prepare import prepare
 from reverie.recipes.recipe import Recipe
 from reverie.training.durable import write_atomically
+from reverie.training.untrusted import parse_json, refuse_links, table_exists
 
 INK, QUIET, GRID = "#18202e", "#626e80", "#e3e7ed"
 AGENT, DOTS, RANDOM = "#3474be", "#9aa5b5", "#e05814"
@@ -105,6 +106,7 @@ def write_curve(
     run = Path(run)
     if not (run / LOCK_FILE).is_file():
         raise RunError(f"{run} is not a run: it has no {LOCK_FILE}")
+    refuse_links(run)
     curve = read_curve(run)
     if not curve.evaluations and not curve.collected:
         raise RunError(f"{run} has no returns yet: neither metrics/evaluations.jsonl nor metrics/metrics.csv holds any")
@@ -178,11 +180,11 @@ def _dress(axes: Axes, title: str) -> None:
 
 def _lines(path: Path) -> list[Mapping[str, Any]]:
     found: list[Mapping[str, Any]] = []
-    if not path.is_file():
+    if not table_exists(path):
         return found
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            entry = json.loads(line)
+            entry = parse_json(line)
         except ValueError:
             continue  # a line that was being written when the run was stopped
         if isinstance(entry, dict):
@@ -191,10 +193,13 @@ def _lines(path: Path) -> list[Mapping[str, Any]]:
 
 
 def _rows(path: Path) -> list[Mapping[str, Any]]:
-    if not path.is_file():
+    if not table_exists(path):
         return []
     with path.open(newline="", encoding="utf-8", errors="replace") as file:
-        return list(csv.DictReader(file))
+        try:
+            return list(csv.DictReader(file))
+        except csv.Error as error:
+            raise RunError(f"{path} is not a table of metrics: {error}") from error
 
 
 def _point(entry: Mapping[str, Any]) -> Point | None:
@@ -211,7 +216,7 @@ def _number(entry: Mapping[str, Any], names: tuple[str, ...]) -> float | None:
     for name in names:
         try:
             value = float(entry[name])
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             continue  # absent, or an empty cell
         if math.isfinite(value):
             return value

@@ -19,6 +19,7 @@ from reverie.recipes.prepare import prepare
 from reverie.recipes.recipe import Recipe
 from reverie.training.checkpoint import checkpoint_of
 from reverie.training.checkpoint.folder import Checkpoint
+from reverie.training.untrusted import refuse_links
 
 SWAPPABLE = ("planner", "env")
 """Slots that may change between training and judging: nothing in them was trained."""
@@ -90,6 +91,7 @@ def reopen(
     run = Path(run)
     if not (run / LOCK_FILE).is_file():
         raise RunError(f"{run} is not a run: it has no {LOCK_FILE}")
+    refuse_links(run)
     refuse_others(overrides)
     plugins = plugins or load_plugins()
     found = checkpoint_of(run, checkpoint)

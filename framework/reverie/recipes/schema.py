@@ -7,6 +7,9 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from reverie.extension.config import Config
 
+LARGEST_BATCH = 2**24
+"""Rows. Bounds of this kind are far beyond use: a recipe from a stranger is refused before it fills the memory."""
+
 
 class Until(Config):
     """When something ends: the first of these to be reached. At least one must be given."""
@@ -34,7 +37,7 @@ class Collect(Config):
 
     policy: Literal["random", "actor", "planner", "none"] = "planner"
     """Who acts: `random` draws uniformly, `actor` and `planner` explore with the agent, `none` collects nothing."""
-    steps: int = Field(default=1, gt=0)
+    steps: int = Field(default=1, gt=0, le=10**9)
     """Agent steps per environment in each tick."""
     episodes: int | None = Field(default=None, gt=0)
     """Whole episodes per tick instead of steps."""
@@ -74,7 +77,7 @@ class Stage(Config):
 class Rounds(Config):
     """A list of stages, repeated."""
 
-    rounds: int = Field(gt=0)
+    rounds: int = Field(gt=0, le=100_000)
     """How often."""
     stages: tuple[Stage, ...] = Field(min_length=1)
     """What is repeated."""
@@ -110,26 +113,32 @@ class Budget(Config):
 class Replay(Config):
     """How experience is kept and sampled."""
 
-    batch_size: int = Field(default=16, gt=0)
+    batch_size: int = Field(default=16, gt=0, le=2**20)
     """Chunks per batch, B."""
-    length: int = Field(default=64, gt=0)
+    length: int = Field(default=64, gt=0, le=2**20)
     """Steps per chunk, T."""
-    capacity: int = Field(default=1_000_000, gt=0)
+    capacity: int = Field(default=1_000_000, gt=0, le=10**12)
     """Rows kept; the oldest chunk files leave first."""
-    chunk: int = Field(default=1024, gt=0)
+    chunk: int = Field(default=1024, gt=0, le=999_999)
     """Rows per chunk file on disk."""
-    memory_mb: int = Field(default=1024, gt=0)
+    memory_mb: int = Field(default=1024, gt=0, le=2**24)
     """Memory for chunk files held at once; the rest is read from disk when it is sampled."""
+
+    @model_validator(mode="after")
+    def _batch_fits(self) -> Self:
+        if self.batch_size * self.length > LARGEST_BATCH:
+            raise ValueError(f"a batch of {self.batch_size} x {self.length} rows is more than {LARGEST_BATCH}")
+        return self
 
 
 class Environments(Config):
     """How many environments run side by side, and where."""
 
-    count: int = Field(default=1, gt=0)
+    count: int = Field(default=1, gt=0, le=4096)
     """Environments stepped together."""
     workers: Literal["none", "processes"] = "none"
     """`none` steps them in this process, `processes` gives each a process of its own."""
-    timeout: float = Field(default=60.0, gt=0)
+    timeout: float = Field(default=60.0, gt=0, le=86_400)
     """Seconds that a worker process may take for a step or reset."""
 
 
@@ -154,11 +163,11 @@ class Evaluation(Config):
 
     every: int | None = Field(default=None, gt=0)
     """Environment steps between evaluations during training; null evaluates only at the end."""
-    episodes: int = Field(default=5, gt=0)
+    episodes: int = Field(default=5, gt=0, le=10_000)
     """Episodes per evaluation, played side by side."""
     mode: Literal["mode", "sample"] = "mode"
     """Whether latents and actions are the most likely ones or drawn."""
-    seed: int = Field(default=1_000_000, ge=0)
+    seed: int = Field(default=1_000_000, ge=0, le=2**62)
     """Episode i uses this seed plus i."""
     world_model: bool = False
     """Whether evaluations during training also judge the world model on their episodes (columns `world/...`)."""
@@ -171,7 +180,7 @@ class Checkpoints(Config):
     """Minutes between checkpoints."""
     ticks: int | None = Field(default=None, gt=0)
     """Ticks between checkpoints, besides the minutes."""
-    keep: int = Field(default=2, gt=0)
+    keep: int = Field(default=2, gt=0, le=1000)
     """Newest checkpoints that are kept."""
 
 
@@ -180,11 +189,11 @@ class TrainerOptions(Config):
 
     accelerator: str = "cpu"
     """Lightning's accelerator: `cpu`, `gpu`, `mps`, `auto`."""
-    devices: int = Field(default=1, gt=0)
+    devices: int = Field(default=1, gt=0, le=1024)
     """Devices; more than one trains with DDP."""
     precision: Literal["32-true", "bf16-mixed", "bf16-true", "64-true"] = "32-true"
     """Lightning's precision. `16-mixed` is refused: its loss scaling skips steps in silence."""
-    threads: int | None = Field(default=None, gt=0)
+    threads: int | None = Field(default=None, gt=0, le=4096)
     """torch's threads; null leaves torch's own choice."""
 
 
@@ -200,7 +209,7 @@ class Logging(Config):
 class Settings(Config):
     """A recipe's keys that are not component slots."""
 
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, le=2**62)
     """Seed of everything."""
     run_dir: str | None = None
     """Folder of the run; null makes `runs/<recipe>-<env>-<time>`."""

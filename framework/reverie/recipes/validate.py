@@ -1,6 +1,7 @@
 """Settings and component options, validated by pydantic: preset < keys of the recipe < command line."""
 
 from collections.abc import Iterator, Mapping
+from pathlib import PurePath
 from typing import Any
 
 from pydantic import ValidationError
@@ -35,15 +36,29 @@ LEARNER_DEFAULTS = ("trains", "reaches", "objectives")
 def settings(composition: Composition) -> tuple[Settings, list[Problem]]:
     """The keys that are no slots. Invalid ones are left out of the result, so that later checks can go on."""
     data = {key: value for key, value in composition.data.items() if key in SETTINGS_KEYS}
+    outside = _run_dir_elsewhere(composition, data)
     try:
-        return Settings.model_validate(data), []
+        return Settings.model_validate(data), outside
     except ValidationError as error:
         problems = translate(error, Settings, data, (), composition.where, "")
         bad = {detail["loc"][0] for detail in error.errors(include_url=False) if detail["loc"]}
         usable = {key: value for key, value in data.items() if key not in bad}
         if "stages" in bad and isinstance(data["stages"], list):
             usable["stages"] = [_usable_stage(entry, str(number)) for number, entry in enumerate(data["stages"])]
-        return Settings.model_validate(usable), problems
+        return Settings.model_validate(usable), [*outside, *problems]
+
+
+def _run_dir_elsewhere(composition: Composition, data: Mapping[str, Any]) -> list[Problem]:
+    """A file may come from a stranger: it makes no folder outside the current one. The command line may."""
+    folder = data.get("run_dir")
+    if not isinstance(folder, str) or composition.origin(("run_dir",)) == PLACE:
+        return []
+    path = PurePath(folder)
+    if not path.is_absolute() and ".." not in path.parts and path.parts[:1] != ("~",):
+        return []
+    what = f"run_dir: {printable(folder)!r} lies outside the current folder"
+    why = "a recipe's file may come from a stranger and makes no folders elsewhere"
+    return [Problem(what, composition.where(("run_dir",)), "run_dir", why, "give run_dir=... on the command line")]
 
 
 def _usable_stage(entry: Any, number: str) -> dict[str, Any]:

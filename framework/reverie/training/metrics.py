@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from reverie.training.durable import write_atomically
+from reverie.training.untrusted import table_exists
 
 
 class Averages:
@@ -92,7 +93,7 @@ class Table:
         Rows that the file should have and has not (it was deleted) cannot be brought back; the rest goes on.
         """
         found: list[dict[str, str]] = []
-        if self.path.exists():
+        if table_exists(self.path):
             with self.path.open(newline="") as file:
                 found = list(csv.DictReader(file))
         self.columns = list(state["columns"])
@@ -140,7 +141,7 @@ class Lines:
 
     def restore(self, state: int) -> int:
         """Cut the file back to `state` lines; returns how many were dropped."""
-        lines = self.path.read_text().splitlines(keepends=True) if self.path.exists() else []
+        lines = self.path.read_text().splitlines(keepends=True) if table_exists(self.path) else []
         if self.path.exists():
             write_atomically(self.path, "".join(lines[:state]))
         self.count = state

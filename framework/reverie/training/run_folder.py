@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 
 from reverie.errors import RunError
 from reverie.training.durable import write_atomically
+from reverie.training.untrusted import read_json, refuse_links
 
 LOCK_FILE = "recipe.lock.yaml"
 
@@ -71,10 +72,11 @@ class RunFolder:
         """An existing run.
 
         Raises:
-            RunError: if there is none.
+            RunError: if there is none, or it holds links.
         """
         if not (path / LOCK_FILE).is_file():
             raise RunError(f"{path} is not a run: it has no {LOCK_FILE}")
+        refuse_links(path)
         return cls(path)
 
     def lock(self) -> None:
@@ -109,7 +111,7 @@ class RunFolder:
 
     def _holder(self) -> str:
         try:
-            holder = json.loads((self.path / ".holder.json").read_text())
+            holder = read_json(self.path / ".holder.json")
             return f"process {holder['pid']} on {holder['host']} since {holder['since']}"
         except (OSError, ValueError, KeyError, TypeError):
             return "another process"
@@ -118,7 +120,7 @@ class RunFolder:
 def read_status(run: Path) -> dict[str, Any]:
     """What a run's `status.json` says; empty if it is missing or broken."""
     try:
-        status = json.loads((run / "status.json").read_text())
+        status = read_json(run / "status.json")
     except (OSError, ValueError):
         return {}
     return dict(status) if isinstance(status, Mapping) else {}

@@ -12,6 +12,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from reverie.training.untrusted import parse_json
+
 
 def pack(state: Mapping[str, Any]) -> tuple[bytes, dict[str, Any]]:
     """A state dict as safetensors bytes, and what of it is not a tensor (extra state of modules).
@@ -48,10 +50,12 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         SafetensorError: if the file is not one.
     """
     with safe_open(str(path), framework="pt") as file:
-        aliases = json.loads((file.metadata() or {}).get("aliases", "{}"))
+        aliases = parse_json((file.metadata() or {}).get("aliases", "{}"))
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    if not isinstance(aliases, dict):
+        raise SafetensorError("the names that share values are not a table")
     for name, target in aliases.items():
-        if target not in tensors:
+        if not isinstance(target, str) or target not in tensors:
             raise SafetensorError(f"'{name}' is said to share its values with '{target}', which is not there")
         tensors[name] = tensors[target]
     return tensors
@@ -60,8 +64,3 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 def write_plain(path: Path, value: Any) -> None:
     """Tensors in plain containers, numbers and strings."""
     torch.save(value, path)
-
-
-def read_plain(path: Path) -> Any:
-    """What `write_plain` wrote; anything that would run code is refused."""
-    return torch.load(path, weights_only=True, map_location="cpu")

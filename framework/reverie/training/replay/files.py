@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import shutil
+import struct
 import zipfile
-import zlib
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
 from reverie.errors import RunError
+from reverie.training.checkpoint.plain import refuse_growth
 from reverie.training.durable import sync_folder, write_durably
-from reverie.training.replay.columns import Columns, Layout
+from reverie.training.replay.columns import Array, Columns, Layout
 from reverie.training.replay.mark import CHUNK_NAME, ChunkMark
+from reverie.training.untrusted import plain_file
 
 STAGED = ".staged-"
 
@@ -61,9 +64,10 @@ def verify_chunk(folder: Path, chunk: ChunkMark) -> None:
     """
     path = folder / chunk.name
     try:
+        plain_file(path)
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise RunError(f"{path}: this chunk of the replay cannot be read: {error}") from error
     if digest != chunk.sha256:
         raise RunError(f"{path}: this chunk of the replay is corrupt (sha256 {digest}, expected {chunk.sha256})")
@@ -77,19 +81,32 @@ def read_chunk(folder: Path, chunk: ChunkMark, layout: Layout) -> Columns:
     """
     path = folder / chunk.name
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            columns = {name: _column(archive, name, chunk.rows, layout) for name in layout}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        size = plain_file(path)
+        with zipfile.ZipFile(path) as archive:
+            refuse_growth(archive.infolist(), size)
+            return {name: _column(archive, name, chunk.rows, layout) for name in layout}
+    except (OSError, ValueError, KeyError, EOFError, RuntimeError, struct.error, zipfile.BadZipFile) as error:
         raise RunError(f"{path}: this chunk of the replay is damaged: {type(error).__name__}: {error}") from error
-    return columns
 
 
-def _column(archive: np.lib.npyio.NpzFile, name: str, rows: int, layout: Layout) -> np.ndarray:
-    shape, dtype = layout[name]
-    array = archive[name.replace("/", "|")]
-    if array.shape != (rows, *shape) or array.dtype != dtype:
-        raise ValueError(f"column '{name}' is {array.dtype} {array.shape}, expected {dtype} {(rows, *shape)}")
-    return np.asarray(array)
+def _column(archive: zipfile.ZipFile, name: str, rows: int, layout: Layout) -> Array:
+    """One column. What its header claims is compared with the layout before anything is allocated."""
+    row, dtype = layout[name]
+    expected = (rows, *row)
+    with archive.open(name.replace("/", "|") + ".npy") as file:
+        if np.lib.format.read_magic(file) != (1, 0):
+            raise ValueError(f"column '{name}' is of another version of the format")
+        shape, fortran, found = np.lib.format.read_array_header_1_0(file)
+        if shape != expected or found != dtype or fortran:
+            raise ValueError(f"column '{name}' is {found} {shape}, expected {dtype} {expected}")
+        array: Array = np.frombuffer(bytearray(file.read()), np.uint8 if dtype.kind == "b" else dtype)
+    if array.size != math.prod(expected):
+        raise ValueError(f"column '{name}' has {array.size} values, expected {dtype} {expected}")
+    if dtype.kind == "b":
+        array = array != 0  # a byte that is neither 0 nor 1 would be no truth value
+    elif dtype.kind == "f" and not np.isfinite(array).all():
+        raise ValueError(f"column '{name}' holds values that are not finite, which are never stored")
+    return array.reshape(expected)
 
 
 def chunk_files(folder: Path) -> list[Path]:

@@ -100,6 +100,6 @@ def _chunk(name: object, rows: object, sha256: object) -> ChunkMark:
 
 
 def _count(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= 2**62:
         raise ValueError(f"{value!r} is not a number of rows")
     return value

@@ -1,0 +1,93 @@
+"""Files of a run that may come from a stranger: read only if they are plain, of a bounded size, and what they claim."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+from reverie.errors import RunError
+
+LARGEST_JSON = 16 * 2**20
+"""Bytes of a JSON file of ours: manifests and status files have a few thousand."""
+
+LARGEST_TABLE = 256 * 2**20
+"""Bytes of a table of metrics."""
+
+
+def refuse_links(run: Path) -> None:
+    """Refuse a run folder that holds links or special files: through them a run would read or write elsewhere.
+
+    The folder itself may be reached through links.
+
+    Raises:
+        RunError: naming the first one.
+    """
+    for folder, folders, files in os.walk(run):
+        for name in sorted([*folders, *files]):
+            path = Path(folder, name)
+            try:
+                mode = path.lstat().st_mode
+            except OSError:
+                continue  # removed meanwhile, as staged files are
+            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                kind = "a link" if stat.S_ISLNK(mode) else "a special file"
+                raise RunError(f"{path} is {kind}: a run is used only if it holds nothing but plain files and folders")
+
+
+def plain_file(path: Path, largest: int | None = None) -> int:
+    """The size of a file that is neither a link nor a device or pipe.
+
+    Raises:
+        OSError: if there is none.
+        ValueError: if it is something else, or larger than `largest` bytes.
+    """
+    found = path.lstat()
+    if not stat.S_ISREG(found.st_mode):
+        raise ValueError("it is not a plain file")
+    if largest is not None and found.st_size > largest:
+        raise ValueError(f"it has {found.st_size} bytes, more than the {largest} that are read")
+    return found.st_size
+
+
+def table_exists(path: Path) -> bool:
+    """Whether a table of metrics is there to be read.
+
+    Raises:
+        RunError: if something else is there, or it is too large.
+    """
+    try:
+        return plain_file(path, LARGEST_TABLE) >= 0
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} cannot be read: {error}") from error
+
+
+def read_json(path: Path, largest: int = LARGEST_JSON) -> Any:
+    """What a JSON file holds.
+
+    Raises:
+        OSError: if it cannot be read.
+        ValueError: if it is not JSON, not a plain file, or too large or too deep.
+    """
+    plain_file(path, largest)
+    return parse_json(path.read_text(encoding="utf-8"))
+
+
+def parse_json(text: str) -> Any:
+    """JSON without NaN and infinity, which are no JSON.
+
+    Raises:
+        ValueError: for anything else, and for values nested too deep to be read.
+    """
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise ValueError("its values are nested too deep") from None
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"it holds {name}, which is no number")

@@ -80,9 +80,18 @@ class View:
             embed = self.embed
             with thawed():
                 self._observed = self.agent.dynamics.observe(
-                    embed, self.batch.action, self.batch.is_first, self._carried, sampling=self.sampling
+                    embed, self.batch.action, self._fresh(), self._carried, sampling=self.sampling
                 )
         return self._observed
+
+    def _fresh(self) -> Tensor:
+        """(B, T) where filtering starts anew. A chunk without a carried state begins like an episode: the action that
+        led to its first observation started from a state that nobody knows, so it is forgotten too."""
+        if self._carried is not None:
+            return self.batch.is_first
+        fresh = self.batch.is_first.clone()
+        fresh[:, 0] = True
+        return fresh
 
     def transition(self, reads: Reads) -> Transition:
         """What a head with this `reads` sees at each (b, t), all with batch shape (B, T).

@@ -31,8 +31,8 @@ class HorizonRow:
 
     @property
     def useful(self) -> bool:
-        """Whether the model beats both."""
-        return self.model < min(self.copy_last, self.mean)
+        """Whether the model beats both, by more than rounding."""
+        return self.model < (1 - 1e-6) * min(self.copy_last, self.mean)
 
 
 @dataclass

@@ -1,13 +1,20 @@
 """Two gloo ranks and one process on the joined batch end with the same weights."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
+
+from reverie.training.run_folder import read_status
+
+from .conftest import TINY, differences, final_state
 
 HERE = Path(__file__).parent
 
@@ -49,3 +56,21 @@ def test_two_ranks_give_the_weights_of_one_process_on_the_joined_batch(tmp_path:
             )
             moved += value.numel()
     assert moved > 1000
+
+
+@pytest.mark.slow
+def test_a_run_on_two_devices_is_terminated_and_resumed_to_the_same_numbers(tmp_path: Path) -> None:
+    """Lightning starts the second process, from the same command line."""
+    reverie = [sys.executable, "-m", "reverie.cli.main"]
+    options = [*TINY, "trainer.devices=2", "stages.1.until.env_steps=100"]
+    alone, stopped = tmp_path / "alone", tmp_path / "stopped"
+    launch([*reverie, "train", "dreamer", *options, f"run_dir={alone}"], 1)
+    child = subprocess.Popen([*reverie, "train", "dreamer", *options, f"run_dir={stopped}"], stdout=subprocess.DEVNULL)
+    while read_status(stopped).get("ticks", 0) < 14 and child.poll() is None:
+        time.sleep(0.05)
+    child.send_signal(signal.SIGTERM)
+    assert child.wait(timeout=120) == 143
+    assert read_status(stopped)["status"] == "interrupted"
+    launch([*reverie, "resume", str(stopped)], 1)
+    assert read_status(stopped)["env_steps"] == read_status(alone)["env_steps"] == 120
+    assert differences(final_state(alone), final_state(stopped)) == []

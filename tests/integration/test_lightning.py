@@ -70,7 +70,9 @@ def test_unmodified_callbacks_and_loggers(tmp_path: Path, tiny_recipe: Make, mon
     assert not (tmp_path / "checkpoints").exists()
 
 
-@pytest.mark.parametrize(("precision", "dtype"), [("bf16-mixed", torch.float32), ("64-true", torch.float64)])
+@pytest.mark.parametrize(
+    ("precision", "dtype"), [("bf16-mixed", torch.float32), ("64-true", torch.float64), ("bf16-true", torch.bfloat16)]
+)
 def test_unmodified_precision_plugins(tmp_path: Path, tiny_recipe: Make, precision: str, dtype: torch.dtype) -> None:
     seen = []
 

@@ -123,16 +123,18 @@ class RunProgress(Callback):
 
     def _panel(self, module: AgentModule, fraction: float) -> Group:
         grid = Table.grid(padding=(0, 2, 0, 0))
+        for _ in range(5):
+            grid.add_column(no_wrap=True)
         grid.add_row(
             Text(f"{self.title}", style="bold"),
             Text(self._stage(module), style="cyan"),
-            ProgressBar(total=1.0, completed=fraction, width=30),
+            ProgressBar(total=1.0, completed=fraction, width=16),
             Text(self._amount(module)),
             Text(self._left(module, fraction), style="dim"),
         )
         facts = "   ".join(part for part in self._facts(module) if part)
         curve = self._curve()
-        return Group(grid, Text(f"  {facts}"), *([Text(f"  {curve}", style="green")] if curve else []))
+        return Group(grid, Text(f"  {facts}"), *([Text(f"  evaluations {curve}", style="green")] if curve else []))
 
     def _line(self, module: AgentModule, fraction: float) -> str:
         parts = [self._stage(module), self._amount(module), *self._facts(module), self._left(module, fraction)]

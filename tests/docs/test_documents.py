@@ -25,6 +25,7 @@ DOCUMENTS = [
     "docs/mix.md",
     "docs/publish.md",
     "docs/contracts.md",
+    "docs/metrics.md",
 ]
 FENCE = re.compile(r"^```(?P<language>\w*)(?: +file=(?P<file>\S+))?\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
 SMALL = ["budget.env_steps=620", "evaluation.episodes=1", "evaluation.every=null"]

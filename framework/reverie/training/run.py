@@ -120,7 +120,8 @@ def _new_folder(recipe: Recipe, run_dir: str | Path | None) -> RunFolder:
     path = Path(run_dir or recipe.settings.run_dir or default_path(recipe.name, _environment_name(recipe, name)))
     folder = RunFolder.create(path)
     folder.lock()
-    write_lock(recipe, folder.path)
+    folder.refuse_another()  # that began between the look and the lock
+    folder.install(lambda staged: write_lock(recipe, staged))
     folder.set_status("running")
     return folder
 

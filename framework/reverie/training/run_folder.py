@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
 from reverie.errors import RunError
-from reverie.training.durable import write_atomically
+from reverie.training.durable import sync_file, sync_folder, write_atomically
 from reverie.training.untrusted import read_json, refuse_links
 
 LOCK_FILE = "recipe.lock.yaml"
+_FOLDERS = ("metrics", "checkpoints", "replay", "videos")
+_STAGED = ".staged"
 
 
 class RunFolder:
@@ -54,18 +57,48 @@ class RunFolder:
         Raises:
             RunError: if a run, or anything else, is there already, or the place cannot be written.
         """
-        if (path / LOCK_FILE).exists():
-            raise RunError(
-                f"{path} holds a run already; go on with it by `reverie resume {path}`, or give another `run_dir=`"
-            )
-        if path.exists() and (not path.is_dir() or any(entry.name != ".lock" for entry in path.iterdir())):
+        run = cls(path)
+        run.refuse_another()
+        if path.exists() and not (path.is_dir() and all(_never_begun(entry) for entry in path.iterdir())):
             raise RunError(f"{path} exists and is not an empty folder; give another `run_dir=`")
         try:
-            for folder in ("metrics", "checkpoints", "replay", "videos"):
+            for folder in _FOLDERS:
                 (path / folder).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RunError(f"the run folder {path} cannot be made: {error.strerror or error}") from error
-        return cls(path)
+        return run
+
+    def refuse_another(self) -> None:
+        """Refuse a folder that holds a run.
+
+        Raises:
+            RunError: with what to do instead.
+        """
+        if self.recipe.exists():
+            raise RunError(
+                f"{self.path} holds a run already; go on with it by `reverie resume {self.path}`, "
+                "or give another `run_dir=`"
+            )
+
+    def install(self, write: Callable[[Path], None]) -> None:
+        """Let `write` fill a staging folder with the recipe and its provenance, and put them in place: the recipe last,
+        so that a folder with a recipe is a run and one without is none.
+
+        Raises:
+            RunError: if the disk does not take it.
+        """
+        staged = self.path / _STAGED
+        try:
+            shutil.rmtree(staged, ignore_errors=True)
+            staged.mkdir()
+            write(staged)
+            for file in sorted(staged.iterdir(), key=lambda file: file.name == LOCK_FILE):
+                sync_file(file)
+                file.replace(self.path / file.name)
+            staged.rmdir()
+            sync_folder(self.path)
+        except OSError as error:
+            raise RunError(f"the recipe cannot be written into {self.path}: {error.strerror or error}") from error
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
@@ -115,6 +148,13 @@ class RunFolder:
             return f"process {holder['pid']} on {holder['host']} since {holder['since']}"
         except (OSError, ValueError, KeyError, TypeError):
             return "another process"
+
+
+def _never_begun(entry: Path) -> bool:
+    """Whether a process that was killed before its run began may have left this behind."""
+    if entry.name in _FOLDERS:
+        return entry.is_dir() and not entry.is_symlink() and not any(entry.iterdir())
+    return entry.name in (".lock", ".holder.json", "..holder.json.new", _STAGED, "provenance.json")
 
 
 def read_status(run: Path) -> dict[str, Any]:

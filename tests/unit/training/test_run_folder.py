@@ -18,6 +18,48 @@ def test_an_existing_run_is_not_overwritten_and_the_message_says_what_to_do(tmp_
     assert raised.value.exit_code == 2
 
 
+def test_what_a_process_left_that_was_killed_before_its_run_began_is_used_again(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path / "run")
+    folder.lock()
+    (folder.path / "provenance.json").write_text("{")
+    (folder.path / ".staged").mkdir()
+    (folder.path / ".staged" / LOCK_FILE).write_text("name: ha")
+    folder.unlock()
+    again = RunFolder.create(tmp_path / "run")
+    again.install(lambda staged: (staged / LOCK_FILE).write_text("name: whole") and None)
+    assert again.recipe.read_text() == "name: whole"
+    assert not (again.path / ".staged").exists()
+    with pytest.raises(RunError, match="holds a run"):
+        again.refuse_another()
+
+
+def test_a_folder_of_that_name_with_something_in_it_is_somebody_elses(tmp_path: Path) -> None:
+    (tmp_path / "run" / "replay").mkdir(parents=True)
+    (tmp_path / "run" / "replay" / "mine.npz").write_text("mine")
+    with pytest.raises(RunError, match="not an empty folder"):
+        RunFolder.create(tmp_path / "run")
+
+
+def test_the_recipe_is_put_in_place_last(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path / "run")
+    seen = []
+
+    def write(staged: Path) -> None:
+        for name in (LOCK_FILE, "provenance.json"):
+            (staged / name).write_text("x")
+
+    replace = Path.replace
+
+    def watched(self: Path, target: Path) -> Path:
+        seen.append(self.name)
+        return replace(self, target)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "replace", watched)
+        folder.install(write)
+    assert seen == ["provenance.json", LOCK_FILE]
+
+
 def test_other_files_are_not_overwritten_either(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     (tmp_path / "full").mkdir()

@@ -6,25 +6,49 @@ from pathlib import Path
 import pytest
 from sources import files, imports, place
 
-MODULES = {"pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal", "tarfile", "pickletools"}
+MODULES = {
+    "pickle",
+    "cloudpickle",
+    "dill",
+    "joblib",
+    "shelve",
+    "marshal",
+    "tarfile",
+    "pickletools",
+    "_pickle",
+    "code",
+    "pty",
+}
 CALLS = {
     "eval": "runs text as code",
     "exec": "runs text as code",
+    "compile": "prepares text to be run as code",
+    "__import__": "imports what a text says",
     "yaml.load": "constructs objects: use OmegaConf",
+    "yaml.load_all": "constructs objects: use OmegaConf",
+    "yaml.full_load_all": "constructs objects: use OmegaConf",
+    "yaml.unsafe_load_all": "constructs objects: use OmegaConf",
     "yaml.full_load": "constructs objects: use OmegaConf",
     "yaml.unsafe_load": "constructs objects: use OmegaConf",
     "os.system": "goes through a shell",
     "os.popen": "goes through a shell",
     "subprocess.getoutput": "goes through a shell",
+    "subprocess.getstatusoutput": "goes through a shell",
+    "torch.package.PackageImporter": "runs what it reads",
+    "pandas.read_pickle": "runs what it reads",
     "shutil.unpack_archive": "writes wherever the archive says",
 }
-ARGUMENTS = {"weights_only": False, "allow_pickle": True, "shell": True}
-METHODS = {"extractall": "writes wherever the archive says"}
+ARGUMENTS = {"weights_only": True, "allow_pickle": False, "shell": False}
+"""What these arguments must be, written out: a variable could be anything."""
+METHODS = {"extractall": "writes wherever the archive says", "extract": "writes wherever the archive says"}
+NEVER_IMPORTED = {name for name in CALLS if "." in name} | {"torch.load", "pickle.loads"}
+"""Imported by name, a function would be called without the module's name before it."""
 
 
 def offences(source: str, path: Path) -> list[str]:
     tree = ast.parse(source)
     found = [f"{place(path, node)}: imports {name}" for node, name in imports(tree) if name.split(".")[0] in MODULES]
+    found += [f"{place(path, node)}: imports {name}" for node, name in imports(tree) if name in NEVER_IMPORTED]
     for node in ast.walk(tree):
         found += [f"{place(path, node)}: {what}" for what in (*_call(node), *_data(node))]
     return found
@@ -38,10 +62,12 @@ def _call(node: ast.AST) -> list[str]:
     found = [f"{name}: {CALLS[name]}"] if name in CALLS else []
     if isinstance(node.func, ast.Attribute) and node.func.attr in METHODS:
         found.append(f"{name}: {METHODS[node.func.attr]}")
-    for argument, bad in ARGUMENTS.items():
+    for argument, good in ARGUMENTS.items():
         value = given.get(argument)
-        if isinstance(value, ast.Constant) and value.value is bad:
-            found.append(f"{name}({argument}={bad})")
+        if value is not None and not (isinstance(value, ast.Constant) and value.value is good):
+            found.append(f"{name}({argument}={ast.unparse(value)})")
+    if name in ("np.load", "numpy.load") and "allow_pickle" not in given:
+        found.append(f"{name} without allow_pickle=False")
     if name == "torch.load" and not _is_true(given.get("weights_only")):
         found.append("torch.load without weights_only=True")
     return found
@@ -102,6 +128,18 @@ def test_nothing_is_left_unwritten() -> None:
         "subprocess.run(line, shell=True)",
         "os.system(line)",
         "archive.extractall(folder)",
+        "archive.extract(name, folder)",
+        "np.load(path)",
+        "np.load(path, allow_pickle=trusted)",
+        "torch.load(path, weights_only=safe)",
+        "subprocess.run(line, shell=flag)",
+        "subprocess.getstatusoutput(line)",
+        "from os import system",
+        "from torch import load",
+        "from yaml import unsafe_load as safe_load",
+        "__import__(name)",
+        "compile(text, '', 'exec')",
+        "yaml.load_all(text)",
         "parameter.data = value",
         "parameter.data += value",
         "parameter.data[0] = value",

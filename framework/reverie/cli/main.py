@@ -1,5 +1,6 @@
 """The entry point `reverie`: global options, and verbs that are imported only when they are typed."""
 
+import errno
 import importlib
 import importlib.util
 import os
@@ -56,6 +57,8 @@ VERBS: dict[str, Verb] = {
     "evaluate": Verb("reverie.cli.evaluate:evaluate", "Play episodes with a run's agent and report returns.", _RUNS),
     "curve": Verb("reverie.cli.curve:curve", "Draw a run's learning curve.", _RUNS),
     "dream": Verb("reverie.cli.dream:dream", "Make a video of what a run's world model imagines.", _RUNS),
+    "export": Verb("reverie.cli.export:export", "Pack a run into one file for somebody else.", _RUNS),
+    "import": Verb("reverie.cli.import_:import_", "Unpack a run that somebody exported; nothing in it is run.", _RUNS),
     "recipes": Verb("reverie.cli.recipes:app", "List, show, copy and compare recipes.", _LOOK),
     "plugins": Verb("reverie.cli.plugins:app", "List, show and examine plugins.", _LOOK),
     "doctor": Verb("reverie.cli.doctor:doctor", "Check this installation: versions, video, rendering.", _LOOK),
@@ -200,6 +203,11 @@ def run(arguments: Sequence[str]) -> int:
             error_console.print_exception(show_locals=False)
         print_error(error)
         return error.exit_code
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        print_error(ReverieError(f"{str(error.filename)[:60]}...: a path cannot be so long"))
+        return ReverieError.exit_code
     except KeyboardInterrupt:
         return 130
     return 0

@@ -66,7 +66,7 @@ def _usable_stage(entry: Any, number: str) -> dict[str, Any]:
     numbers, and what else is wrong with them can be said at once."""
     if isinstance(entry, Mapping) and isinstance(entry.get("rounds"), int) and isinstance(entry.get("stages"), list):
         inner = [_usable_stage(stage, f"{number}_{inside}") for inside, stage in enumerate(entry["stages"])]
-        return {"rounds": max(entry["rounds"], 1), "stages": inner or [_usable_stage(None, number)]}
+        return {"rounds": 1, "stages": inner or [_usable_stage(None, number)]}
     try:
         Stage.model_validate(entry)
     except ValidationError:

@@ -71,7 +71,7 @@ class RunProgress(Callback):
 
     def say(self, text: str) -> None:
         """One line for a person, above the live display."""
-        lines = (printable(line, 1000) for line in text.splitlines())  # names of files may be in it
+        lines = (printable(line, 1000) for line in text.split("\n"))  # names of files may be in it
         self.console.print(Text("\n".join(lines)), style="dim")
 
     # Lightning calls these.

@@ -146,6 +146,11 @@ class Replay:
         too_long = [chunk.name for chunk in mark.chunks if chunk.rows > self.settings.chunk]
         if too_long:
             raise RunError(f"{too_long[0]} holds more rows than replay.chunk={self.settings.chunk}: it was changed")
+        if mark.chunks and not chunk_files(self.folder):
+            raise RunError(
+                f"{self.folder} is empty, but the checkpoint needs {mark.rows} rows of replay: this run came without "
+                "its replay (`reverie export --replay` takes it along). It can be evaluated, dreamed and loaded"
+            )
         for chunk in mark.chunks:
             verify_chunk(self.folder, chunk)
         restored = []

@@ -126,14 +126,14 @@ def test_only_the_span_counts_for_bias_and_order() -> None:
 
 
 def test_brier_and_calibration() -> None:
-    # Bin 0.9 to 1: 0.95 and 1.0, went on and not. Bin 0.2 to 0.3: 0.25, not.
-    p, went_on = tensor([[0.95, 1.0, 0.25]]), tensor([[1.0, 0.0, 0.0]])
+    # Bin 0.9 to 1: 0.95 and 1.0, went on and not: too sure. Bin 0.2 to 0.3: 0.25, went on: not sure enough.
+    p, went_on = tensor([[0.95, 1.0, 0.25]]), tensor([[1.0, 0.0, 1.0]])
     found = fed(ContinueCalibration(), (p, went_on, torch.ones(1, 3) > 0))
-    assert found.brier == pytest.approx((0.05**2 + 1 + 0.25**2) / 3)
-    assert found.calibration_error == pytest.approx((2 * abs(0.975 - 0.5) + abs(0.25 - 0)) / 3)
-    assert (found.ends, found.count, found.base_rate) == (2, 3, pytest.approx(2 / 9))
+    assert found.brier == pytest.approx((0.05**2 + 1 + 0.75**2) / 3)
+    assert found.calibration_error == pytest.approx((2 * abs(0.975 - 0.5) + abs(0.25 - 1)) / 3)
+    assert (found.ends, found.count, found.base_rate) == (1, 3, pytest.approx(2 / 9))
     assert found.expected_ends == pytest.approx(3 - 2.2)
-    assert [(entry.count, entry.real) for entry in found.bins] == [(1, 0.0), (2, 0.5)]
+    assert [(entry.count, entry.real) for entry in found.bins] == [(1, 1.0), (2, 0.5)]
 
 
 def test_divergence_is_a_mean_over_steps_that_count() -> None:

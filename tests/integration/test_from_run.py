@@ -67,7 +67,7 @@ def test_a_run_is_resumed_when_its_source_is_gone(tmp_path: Path, source: Path, 
 
 
 def test_a_run_with_other_sizes_is_refused(tmp_path: Path, source: Path, tiny_recipe: Make) -> None:
+    recipe = tiny_recipe(f"dynamics.from_run={source}", "dynamics.deter=16")
     with pytest.raises(ReverieError, match=r"shape|differ|deter"):
-        recipe = tiny_recipe(f"dynamics.from_run={source}", "dynamics.deter=16")
         train(recipe, run_dir=tmp_path / "run", progress=False)
     assert not (tmp_path / "run").exists()

@@ -152,7 +152,9 @@ class RunProgress(Callback):
             return frames
         until = cursor.until[cursor.index]
         if "env_steps" in until:
-            return f"{counters.env_steps:,} / {cursor.began.env_steps + int(until['env_steps']):,} frames"
+            end = cursor.began.env_steps + until["env_steps"]
+            end = min(end, cursor.budget.get("env_steps", end))  # the run's own cap may come before the stage's end
+            return f"{counters.env_steps:,} / {int(end):,} frames"
         name = next(iter(until))
         done = getattr(counters, name) - getattr(cursor.began, name)
         return f"{frames}, {done:,.0f} / {until[name]:,.0f} {name}"

@@ -56,6 +56,13 @@ def test_plain_lines_name_stage_frames_return_ratio_speed_and_time_left(monkeypa
     )
 
 
+def test_a_budget_below_the_end_of_the_stage_is_the_end_that_is_shown() -> None:
+    progress, text, module = shown(terminal=False)
+    module.cursor.budget = {"env_steps": 60}
+    progress.on_train_start(module.trainer, module)
+    assert text.getvalue().startswith("prefill (1/2) | 0 / 60 frames")
+
+
 def test_an_evaluation_is_told_at_once_and_nothing_twice() -> None:
     progress, text, module = shown(terminal=False)
     progress.on_train_start(module.trainer, module)

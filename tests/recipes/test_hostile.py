@@ -39,9 +39,33 @@ def refused(told: Told, text: str | bytes) -> str:
         (b"seed: \x00\n", "hostile.yaml: this is not valid YAML: special characters are not allowed"),
         ("a: [1, 2\nb: 3\n", "hostile.yaml:2: this is not valid YAML: expected ',' or ']', but got ':'"),
         ("- a\n- b\n", "hostile.yaml:1: a recipe is a mapping of keys, but this file holds something else"),
-        ("", "hostile.yaml: the recipe is empty"),
+        ("", "hostile.yaml: the recipe is empty\n    fix: `reverie recipes copy` gives one to begin with"),
+        (
+            "seed: 1\nreplay: {length: 3\n\n\n",
+            "hostile.yaml:2: this is not valid YAML: expected ',' or '}', but got '<stream end>'\n"
+            "    fix: what this line opens is never closed",
+        ),
+        (
+            "defaults:\n\t- dreamer\n",
+            "hostile.yaml:2: this is not valid YAML: found character '\\t' that cannot start any token\n"
+            "    fix: indent with spaces; YAML allows no tabs there",
+        ),
     ],
-    ids=["bomb", "loop", "brackets", "braces", "many", "large", "encoding", "null", "syntax", "list", "empty"],
+    ids=[
+        "bomb",
+        "loop",
+        "brackets",
+        "braces",
+        "many",
+        "large",
+        "encoding",
+        "null",
+        "syntax",
+        "list",
+        "empty",
+        "open",
+        "tab",
+    ],
 )
 def test_files_that_are_not_read(told: Told, text: str | bytes, message: str) -> None:
     assert refused(told, text) == message
@@ -138,7 +162,7 @@ def test_special_files(told: Told, tmp_path: Path) -> None:
         "pipe.yaml: there is no such file\n    fix: give the name of a recipe or the path of a .yaml file"
     )
     (tmp_path / "folder.yaml").mkdir()
-    assert "folder.yaml: there is no such file" in told("folder.yaml")
+    assert "folder.yaml: this is a folder, not a recipe" in told("folder.yaml")
 
 
 def test_names_of_recipes_cannot_leave_the_run_folder(make: Make) -> None:

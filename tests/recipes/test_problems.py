@@ -167,6 +167,13 @@ def test_stages_that_the_schema_refuses(told: Told, write: Write) -> None:
     )
 
 
+def test_a_refused_stage_keeps_its_name_in_further_messages(told: Told, write: Write) -> None:
+    stages = "stages:\n  - {name: train, colect: {}, learners: [modle], until: {updates: 1}}\n"
+    message = told(write("r", f"defaults: [base, _self_]\n{stages}"))
+    assert "stage train: there is no learner 'modle'" in message
+    assert "unknown key 'colect'" in message
+
+
 def test_stages_that_the_wiring_refuses(told: Told, write: Write) -> None:
     text = """\
 defaults: [base]

@@ -137,6 +137,14 @@ class TestRecipes:
         assert code == 2
         assert "mine.yaml exists already" in err
 
+    def test_copy_under_a_name_that_train_would_not_read(self, typed: Typed) -> None:
+        code, _, err = typed("recipes", "copy", "dreamer", "mine.txt")
+        assert (code, "ends in .yaml" in err, Path("mine.txt").exists()) == (2, True, False)
+
+    def test_a_gymnasium_id_instead_of_a_file(self, typed: Typed) -> None:
+        code, _, err = typed("check", "dreamer", "env=Taxi-v3", "--no-probe")
+        assert (code, "write env=gym env.id=Taxi-v3" in " ".join(err.split())) == (2, True)
+
     def test_copy_an_environment_beside_ones_recipe(self, typed: Typed) -> None:
         assert typed("recipes", "copy", "env/pendulum", "env/mine.yaml")[0] == 0
         Path("r.yaml").write_text("defaults: [dreamer]\n")

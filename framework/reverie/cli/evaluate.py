@@ -121,7 +121,9 @@ def _show(opened: "Opened", results: "dict[str, EvaluationResult]", report: "Wor
     if len(result.episodes) <= _SHOWN:
         say("returns  " + "  ".join(f"{value:.4g}" for value in result.returns))
     how = "most likely latents and actions" if result.mode == "mode" else "latents and actions drawn"
-    say(f"protocol: {len(result.episodes)} episodes, seeds {result.seed} to {last}, mode {result.mode} ({how})", "dim")
+    played = f"{len(result.episodes)} episodes, seeds {result.seed} to {last}"
+    played = played if len(result.episodes) > 1 else f"1 episode, seed {result.seed}"
+    say(f"protocol: {played}, mode {result.mode} ({how})", "dim")
     if report is not None:
         from reverie.cli.world_model import show_world_model
 

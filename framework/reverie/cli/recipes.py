@@ -130,6 +130,8 @@ def copy(
     written = target or Path(path.name)
     if written.is_dir():
         written = written / path.name
+    if written.suffix not in (".yaml", ".yml"):
+        raise RecipeError([Problem(f"{written}: a recipe's file ends in .yaml", fix=f"write {written}.yaml")])
     if written.exists():
         raise RecipeError([Problem(f"{written} exists already", fix="name another file: it is never overwritten")])
     written.parent.mkdir(parents=True, exist_ok=True)

@@ -23,7 +23,7 @@ from reverie.recipes.from_run import LOCK_FILE
 from reverie.recipes.prepare import prepare
 from reverie.recipes.recipe import Recipe
 from reverie.training.durable import write_atomically
-from reverie.training.untrusted import parse_json, refuse_links, table_exists
+from reverie.training.untrusted import parse_json, require_run, table_exists
 
 INK, QUIET, GRID = "#18202e", "#626e80", "#e3e7ed"
 AGENT, DOTS, RANDOM = "#3474be", "#9aa5b5", "#e05814"
@@ -104,9 +104,7 @@ def write_curve(
         RunError: if there is no run, or it has no returns yet.
     """
     run = Path(run)
-    if not (run / LOCK_FILE).is_file():
-        raise RunError(f"{run} is not a run: it has no {LOCK_FILE}")
-    refuse_links(run)
+    require_run(run)
     curve = read_curve(run)
     if not curve.evaluations and not curve.collected:
         raise RunError(f"{run} has no returns yet: neither metrics/evaluations.jsonl nor metrics/metrics.csv holds any")

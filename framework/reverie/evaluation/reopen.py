@@ -14,12 +14,13 @@ from reverie.contracts.environment import EnvironmentFactory
 from reverie.contracts.policy import Policy
 from reverie.errors import Problem, RecipeError, RunError
 from reverie.extension.manager import Plugins, load_plugins
+from reverie.extension.names import suggest
 from reverie.recipes.from_run import LOCK_FILE
 from reverie.recipes.prepare import prepare
 from reverie.recipes.recipe import Recipe
 from reverie.training.checkpoint import checkpoint_of
 from reverie.training.checkpoint.folder import Checkpoint
-from reverie.training.untrusted import refuse_links
+from reverie.training.untrusted import require_run
 
 SWAPPABLE = ("planner", "env")
 """Slots that may change between training and judging: nothing in them was trained."""
@@ -89,9 +90,7 @@ def reopen(
         RecipeError: for overrides of anything else, and for those that do not fit.
     """
     run = Path(run)
-    if not (run / LOCK_FILE).is_file():
-        raise RunError(f"{run} is not a run: it has no {LOCK_FILE}")
-    refuse_links(run)
+    require_run(run)
     refuse_others(overrides)
     plugins = plugins or load_plugins()
     found = checkpoint_of(run, checkpoint)
@@ -118,9 +117,10 @@ def refuse_others(overrides: Sequence[str]) -> None:
         key = override.partition("=")[0].strip().lstrip("+~")
         slot = key.replace("/", ".").partition(".")[0]
         if slot not in SWAPPABLE or ("=" not in override and not override.startswith("~")):
+            hint = suggest(slot, SWAPPABLE)
             problems.append(
                 Problem(
-                    f"{key!r} cannot be changed for an evaluation",
+                    f"{key!r} cannot be changed for an evaluation" + (f" ({hint})" if hint else ""),
                     where="command line",
                     key=key,
                     why="only the planner and the environment of a trained run can be swapped; the rest was trained",

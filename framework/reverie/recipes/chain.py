@@ -237,6 +237,8 @@ class Chain:
             hint = suggest(name, files)
             what = what if "did you mean" in what or not hint else f"{what} ({hint})"
             fix = f"files of {slot}/: {', '.join(files)}" + (f"; {fix}" if fix else "")
+        if slot == "env" and "-v" in name and self.lookup("env", "gym") is None:
+            fix = f"for a Gymnasium id write env=gym env.id={printable(name)}; {fix}"
         self.problems.append(Problem(f"{slot}: {what}", decision.where, slot, problem.why, fix))
         return False
 

@@ -68,7 +68,8 @@ def read_document(path: Path) -> Document:
     """Read a recipe file. Never raises for what the file holds: see `Document.problems` and `readable`."""
     try:
         if not path.is_file():
-            return _unreadable(path, "there is no such file", "give the name of a recipe or the path of a .yaml file")
+            what = "this is a folder, not a recipe" if path.is_dir() else "there is no such file"
+            return _unreadable(path, what, "give the name of a recipe or the path of a .yaml file")
         with path.open("rb") as file:
             raw = file.read(LARGEST_FILE + 1)
     except (OSError, ValueError) as error:  # ValueError: a null byte in the path
@@ -84,10 +85,21 @@ def read_document(path: Path) -> Document:
     except _Refused as refused:
         return _unreadable(path, str(refused), line=refused.line)
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        what = printable(getattr(error, "problem", None) or getattr(error, "reason", None) or "malformed", 120)
-        return _unreadable(path, f"this is not valid YAML: {what}", line=mark.line + 1 if mark else None)
+        return _malformed(path, error)
     return _build(path, node, hashlib.sha256(raw).hexdigest())
+
+
+def _malformed(path: Path, error: yaml.YAMLError) -> Document:
+    """The parser's complaint at the line to look at: for a bracket that is never closed, where it opens."""
+    mark = getattr(error, "problem_mark", None)
+    what = printable(getattr(error, "problem", None) or getattr(error, "reason", None) or "malformed", 120)
+    fix = ""
+    if "'\\t'" in what:
+        fix = "indent with spaces; YAML allows no tabs there"
+    elif "stream" in what and isinstance(error, yaml.MarkedYAMLError) and error.context_mark is not None:
+        mark = error.context_mark
+        fix = "what this line opens is never closed"
+    return _unreadable(path, f"this is not valid YAML: {what}", fix, line=mark.line + 1 if mark else None)
 
 
 def _build(path: Path, node: yaml.Node | None, sha256: str) -> Document:

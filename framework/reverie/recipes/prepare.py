@@ -47,7 +47,8 @@ def examine(recipe: str | Path, overrides: Sequence[str], plugins: Plugins) -> t
     composition = composed(recipe, overrides, plugins)
     problems = list(composition.problems)
     if not all(layer.document.readable for layer in composition.layers) or not composition.data:
-        return None, problems or [Problem("the recipe is empty", composition.where(()))]
+        fix = "`reverie recipes copy` gives one to begin with"
+        return None, problems or [Problem("the recipe is empty", composition.where(()), fix=fix)]
     lock = composition.document.data.get("lock")
     notes, faults = check_lock(lock, composition.document.where(("lock",)), plugins) if lock is not None else ([], [])
     problems += faults

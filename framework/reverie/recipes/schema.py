@@ -43,10 +43,14 @@ class Collect(Config):
     """Whole episodes per tick instead of steps."""
 
 
+STAGE_NAME = r"^[a-z][a-z0-9_]*$"
+"""Names of stages."""
+
+
 class Stage(Config):
     """A part of a run: what is collected, who learns, and when it ends."""
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    name: str = Field(pattern=STAGE_NAME)
     """What the stage is called in logs and in `status.json`."""
     collect: Collect = Collect(policy="none")
     """What is collected in each tick."""

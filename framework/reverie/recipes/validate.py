@@ -1,5 +1,6 @@
 """Settings and component options, validated by pydantic: preset < keys of the recipe < command line."""
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 from typing import Any
@@ -18,7 +19,7 @@ from reverie.recipes.locate import printable
 from reverie.recipes.messages import translate
 from reverie.recipes.overrides import PLACE
 from reverie.recipes.recipe import Choice
-from reverie.recipes.schema import Settings, Stage
+from reverie.recipes.schema import STAGE_NAME, Settings, Stage
 from reverie.recipes.slots import (
     NAMED,
     RESERVED,
@@ -72,9 +73,15 @@ def _usable_stage(entry: Any, number: str) -> dict[str, Any]:
     except ValidationError:
         named = entry.get("learners") if isinstance(entry, Mapping) else None
         learners = [name for name in named if isinstance(name, str)] if isinstance(named, list) else []
-        name = f"refused_{number}"
+        name = _stage_name(entry, number)
         return {"name": name, "collect": {"policy": "random"}, "learners": learners, "until": {"minutes": 1.0}}
     return dict(entry)
+
+
+def _stage_name(entry: Any, number: str) -> str:
+    """What further messages call a refused stage: its own name, where it has a usable one."""
+    name = entry.get("name") if isinstance(entry, Mapping) else None
+    return name if isinstance(name, str) and re.fullmatch(STAGE_NAME, name) else f"number_{number}"
 
 
 class Validator:

@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 
 from reverie.errors import RunError
 from reverie.training.durable import sync_file, sync_folder, write_atomically
-from reverie.training.untrusted import read_json, refuse_links
+from reverie.training.untrusted import read_json, require_run
 
 LOCK_FILE = "recipe.lock.yaml"
 _FOLDERS = ("metrics", "checkpoints", "replay", "videos")
@@ -107,9 +107,7 @@ class RunFolder:
         Raises:
             RunError: if there is none, or it holds links.
         """
-        if not (path / LOCK_FILE).is_file():
-            raise RunError(f"{path} is not a run: it has no {LOCK_FILE}")
-        refuse_links(path)
+        require_run(path)
         return cls(path)
 
     def lock(self) -> None:

@@ -9,12 +9,29 @@ from pathlib import Path
 from typing import Any
 
 from reverie.errors import RunError
+from reverie.recipes.from_run import LOCK_FILE
 
 LARGEST_JSON = 16 * 2**20
 """Bytes of a JSON file of ours: manifests and status files have a few thousand."""
 
 LARGEST_TABLE = 256 * 2**20
 """Bytes of a table of metrics."""
+
+
+def require_run(run: Path) -> None:
+    """Refuse what is no run, or one that holds links.
+
+    Raises:
+        RunError: saying what it is instead, and which run it lies in.
+    """
+    if not (run / LOCK_FILE).is_file():
+        around = next((folder for folder in run.absolute().parents if (folder / LOCK_FILE).is_file()), None)
+        if around is not None:
+            raise RunError(f"{run} is not a run, but lies in one; write {around}")
+        missing = "it is a file" if run.exists() else "there is no such folder"
+        why = f"it has no {LOCK_FILE}" if run.is_dir() else missing
+        raise RunError(f"{run} is not a run: {why}; give the folder that `reverie train` named at its end")
+    refuse_links(run)
 
 
 def refuse_links(run: Path) -> None:

@@ -109,7 +109,19 @@ def test_only_planner_and_environment_may_change(run: Path, ask: Ask, overrides:
 @pytest.mark.parametrize("verb", ["evaluate", "dream", "curve"])
 def test_a_folder_without_a_run(tmp_path: Path, ask: Ask, verb: str) -> None:
     code, _, err = ask(verb, tmp_path / "nothing")
-    assert (code, "is not a run" in err) == (2, True)
+    assert (code, "is not a run: there is no such folder" in err) == (2, True)
+
+
+@pytest.mark.parametrize("verb", ["evaluate", "dream", "curve"])
+def test_a_place_inside_a_run_names_the_run(run: Path, ask: Ask, verb: str) -> None:
+    for inside in ("checkpoints", "recipe.lock.yaml"):
+        code, _, err = ask(verb, run / inside)
+        assert (code, f"lies in one; write {run}" in " ".join(err.split())) == (2, True)
+
+
+def test_a_misspelt_slot_is_recognised(run: Path, ask: Ask) -> None:
+    code, _, err = ask("evaluate", run, "planer=cem")
+    assert (code, "did you mean 'planner'?" in err) == (2, True)
 
 
 def test_a_checkpoint_that_does_not_exist(run: Path, ask: Ask) -> None:

@@ -118,7 +118,7 @@ class ActionBlind(LinearDynamics):
         return super().imagine(state, action * 0.0, sampling)
 
 
-@breaks("dynamics", "inputs_matter", provides=CLAIMS, also=["fits_one_batch", "remembers"])
+@breaks("dynamics", "inputs_matter", provides=CLAIMS, also=["remembers"])
 class ObservationBlind(LinearDynamics):
     """Multiplies the embedding by zero."""
 

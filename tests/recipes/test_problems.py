@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from reverie.errors import RecipeError
+from reverie.recipes.prepare import prepare
+
 Told = Callable[..., str]
 Write = Callable[[str, str], Path]
 
@@ -52,6 +55,11 @@ def test_unknown_file_of_a_group(told: Told) -> None:
 def test_a_bad_choice_that_is_overridden_is_no_problem(make: Callable[..., object], write: Write) -> None:
     path = write("r", "defaults:\n  - base\n  - dynamics: nowhere\n")
     make(path, "dynamics=linear")
+
+
+def test_one_text_instead_of_a_list_of_overrides() -> None:
+    with pytest.raises(RecipeError, match=r"write overrides=\['seed=3'\]"):
+        prepare("base", "seed=3")
 
 
 def test_unknown_recipe(told: Told) -> None:

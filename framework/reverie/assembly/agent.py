@@ -239,7 +239,14 @@ class Agent(nn.Module):
     def _filter(
         self, obs: Mapping[str, Array | Tensor], state: AgentState, first: Tensor, sampling: Sampling
     ) -> Latent:
+        if not isinstance(obs, Mapping) or not all(key in obs for key in self.observation):
+            given = f"the keys {sorted(map(str, obs))}" if isinstance(obs, Mapping) else type(obs).__name__
+            raise ValueError(f"observations are a dict with the keys {sorted(self.observation)}, not {given}")
         raw = {key: self._tensor(key, obs[key]) for key in self.observation}
+        counts = {**{key: value.shape[0] for key, value in raw.items()}, "is_first": first.numel()}
+        wrong = {key: count for key, count in counts.items() if count != state.action.shape[0]}
+        if wrong:
+            raise ValueError(f"the state is of {state.action.shape[0]} environments, but these are of others: {wrong}")
         embed = self.encoder(self.preprocess(raw), sampling)  # (n, E)
         observed = self.dynamics.observe(
             embed[:, None], state.action[:, None], first[:, None], state.latent, sampling=sampling

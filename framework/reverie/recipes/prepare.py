@@ -44,6 +44,9 @@ def examine(recipe: str | Path, overrides: Sequence[str], plugins: Plugins) -> t
     Raises:
         RecipeError: if there is no such recipe.
     """
+    if isinstance(overrides, str):  # each of its letters would be an override
+        what = f"overrides are a list of texts, not one text ({printable(overrides)!r})"
+        raise RecipeError([Problem(what, fix=f"write overrides=[{printable(overrides)!r}]")])
     composition = composed(recipe, overrides, plugins)
     problems = list(composition.problems)
     if not all(layer.document.readable for layer in composition.layers) or not composition.data:

@@ -329,6 +329,19 @@ def test_precision_follows_the_modules(make_agent: Any):
     assert state.latent.x.dtype == torch.float64
 
 
+def test_what_does_not_belong_together_is_named(make_agent: Any):
+    agent = make_agent()
+    obs, is_first = at(batch_for(agent), 0)
+    with pytest.raises(ValueError, match=r"keys \['.*state'.*\], not ndarray"):
+        agent.act(obs["state"], agent.initial(N), is_first)
+    with pytest.raises(ValueError, match=r"not the keys \['stat'\]"):
+        agent.act({"stat": obs["state"]}, agent.initial(N), is_first)
+    with pytest.raises(ValueError, match=rf"state is of {N + 1} environments"):
+        agent.act(obs, agent.initial(N + 1), is_first)
+    with pytest.raises(ValueError, match=r"\{'is_first': 1\}"):
+        agent.act(obs, agent.initial(N), is_first[:1])
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

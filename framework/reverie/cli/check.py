@@ -54,7 +54,7 @@ def _print_wiring(recipe: "Recipe | None") -> None:
 
 
 def _wiring_table(recipe: "Recipe") -> "Table":
-    made = table("slot", "component", "distribution", "provides", "needs")
+    made = table("slot", "component", "distribution", "provides", "needs", whole=2)
     for choice in recipe.choices.values():
         row = _row(choice)
         marks = " (frozen)" if choice.freeze else ""

@@ -88,11 +88,16 @@ def warn(text: str) -> None:
     say(Text.assemble(("warning: ", "bold yellow"), styled(text, lines=True)), error=True)
 
 
-def table(*columns: str) -> Table:
-    """An empty table in the house style. Fill it with `styled` cells."""
+def table(*columns: str, whole: int = 1) -> Table:
+    """An empty table in the house style. Fill it with `styled` cells.
+
+    Args:
+        columns: their headings.
+        whole: how many of the first columns hold names, which are never broken over two lines.
+    """
     made = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False, show_edge=False, padding=(0, 2, 0, 0))
-    for name in columns:
-        made.add_column(name, overflow="fold")
+    for number, name in enumerate(columns):
+        made.add_column(name, overflow="fold", no_wrap=number < whole)
     return made
 
 

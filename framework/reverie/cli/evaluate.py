@@ -57,6 +57,8 @@ def evaluate(
     from reverie.evaluation.reopen import reopen
 
     opened = reopen(run, overrides or [], checkpoint=checkpoint, plugins=current_plugins())
+    for note in opened.recipe.notes:
+        say(note, error=True)
     protocol = opened.recipe.settings.evaluation
     count, first = episodes or protocol.episodes, protocol.seed if seed is None else seed
     chosen: Any = protocol.mode if mode is None else mode.value

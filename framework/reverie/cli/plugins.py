@@ -72,7 +72,7 @@ def _plugins_table(plugins: "Plugins") -> "Table":
 
 
 def _components_table(plugins: "Plugins", kind: str | None) -> "Table":
-    made = table("kind", "name", "plugin", "summary")
+    made = table("kind", "name", "plugin", "summary", whole=3)
     previous = ""
     for component in plugins.catalogue.components(kind):
         made.add_row(

@@ -38,10 +38,14 @@ def train(
 
 def farewell(run: Path, status: str) -> None:
     """Say where the run is and what one can do with it."""
-    from reverie.cli.console import say
+    from reverie.cli.console import current_plugins, say
 
+    files = [record.file for record in current_plugins().records if record.sha256 and record.state == "loaded"]
+    flags = "".join(
+        f" --plugin {file}" for file in files
+    )  # a run opens only with the one-file plugins it was made with
     if status == "completed":
         say(f"The run is in {run}. Its learning curve: {run / 'metrics' / 'evaluations.jsonl'}")
-        say(f"Next: reverie evaluate {run}   or   reverie dream {run}")
+        say(f"Next: reverie evaluate {run}{flags}   or   reverie dream {run}{flags}")
     else:
-        say(f"The run is in {run}, interrupted. Go on with it: reverie resume {run}")
+        say(f"The run is in {run}, interrupted. Go on with it: reverie resume {run}{flags}")

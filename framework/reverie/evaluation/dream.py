@@ -90,7 +90,7 @@ def dream(
     dreams = [_dreamed(opened, recording, context, horizon, mode) for recording in recordings]
     scenes, notes = scenes_of(opened, dreams)
     target = out or opened.run / "videos" / "dream.mp4"
-    return Film(target, write_film(target, _reel(scenes), fps), dreams, notes)
+    return Film(target, write_film(target, _reel(scenes), fps), dreams, [*opened.recipe.notes, *notes])
 
 
 def _dreamed(opened: Opened, recording: Recording, context: int, horizon: int, mode: Mode) -> Dream:

@@ -41,11 +41,11 @@ def farewell(run: Path, status: str) -> None:
     from reverie.cli.console import current_plugins, say
 
     files = [record.file for record in current_plugins().records if record.sha256 and record.state == "loaded"]
-    flags = "".join(
-        f" --plugin {file}" for file in files
-    )  # a run opens only with the one-file plugins it was made with
+    # A run opens only with the one-file plugins that it was made with.
+    flags = "".join(f" --plugin {file}" for file in files)
     if status == "completed":
-        say(f"The run is in {run}. Its learning curve: {run / 'metrics' / 'evaluations.jsonl'}")
-        say(f"Next: reverie evaluate {run}{flags}   or   reverie dream {run}{flags}")
+        say(f"The run is in {run}. Look at it:")
+        for verb in ("curve", "evaluate", "dream"):
+            say(f"  reverie {verb} {run}{flags}")
     else:
         say(f"The run is in {run}, interrupted. Go on with it: reverie resume {run}{flags}")

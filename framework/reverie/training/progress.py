@@ -162,7 +162,9 @@ class RunProgress(Callback):
     def _facts(self, module: AgentModule) -> list[str]:
         counters, recent = module.counters, module.ticker.episodes
         latest = self.keeper.report.latest if self.keeper else {}
-        ratio = counters.replayed_steps / counters.agent_steps if counters.agent_steps else 0.0
+        began = module.cursor.began  # the ratio of this stage, as the recipe states it, not diluted by those before
+        collected = counters.agent_steps - began.agent_steps
+        ratio = (counters.replayed_steps - began.replayed_steps) / collected if collected else 0.0
         speed = self._pace.updates_per_second(counters.updates)
         evaluation = ""
         if "eval/return" in latest:

@@ -223,7 +223,10 @@ def test_a_reader_that_leaves_early_is_no_traceback(tmp_path: Path) -> None:
 def test_ctrl_c_while_a_plugin_is_imported(tmp_path: Path) -> None:
     file = tmp_path / "slow.py"
     file.write_text("import sys, time\nprint('importing', file=sys.stderr, flush=True)\ntime.sleep(60)\n")
-    command = [sys.executable, "-m", "reverie.cli.main", "plugins", "list", "--plugin", str(file)]
+    # A shell that starts the tests in the background has SIGINT ignored, and children inherit that.
+    listening = "import signal, runpy; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    program = listening + "runpy.run_module('reverie.cli.main', run_name='__main__')"
+    command = [sys.executable, "-c", program, "plugins", "list", "--plugin", str(file)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stderr is not None
     assert process.stderr.readline() == "importing\n"

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from reverie.cli import console
 from reverie.cli.console import GlobalOptions, configure
 from reverie.cli.main import run
 from reverie.testing.distributions import plugin_source, write_distribution
@@ -51,6 +52,8 @@ class Answer:
 def reverie(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The command line in this process, with `site` on the path (tests/faults runs it in processes of its own)."""
     monkeypatch.delenv("REVERIE_DISABLE_PLUGINS", raising=False)
+    for wide in (console.console, console.error_console):
+        monkeypatch.setattr(wide, "width", 300)  # temporary paths are long
     before = set(sys.modules)
 
     def call(*arguments: str, site: Path) -> Answer:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from reverie.cli.console import console
 from reverie.cli.main import run as reverie
 
 from .conftest import trained
@@ -19,7 +20,9 @@ Ask = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def ask(capsys: pytest.CaptureFixture[str]) -> Ask:
+def ask(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Ask:
+    monkeypatch.setattr(console, "width", 160)  # whatever terminal the tests run in
+
     def call(*words: object) -> tuple[int, str, str]:
         capsys.readouterr()
         code = reverie([str(word) for word in words])

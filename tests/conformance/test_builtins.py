@@ -17,6 +17,7 @@ CONFIGURATIONS = {
             {**SMALL_RSSM, "groups": 3, "classes": 5, "unimix": 0.0, "norm": "none", "activation": "elu", "layers": 2},
             {**SMALL_RSSM, "norm": "rms", "kl": {"free": "mean", "free_nats": 0.0, "balance": 0.8}},
             {**SMALL_RSSM, "latent": "gaussian", "kl": {"free": "element", "free_nats": 3.0}},
+            {**SMALL_RSSM, "latent": "gaussian", "kl": {"free": "element", "free_nats": 0.0}},
         ]
     },
     # a uniformly random search finds little in twelve steps of three dimensions: a short plan is its fair test
@@ -34,6 +35,14 @@ CONFIGURATIONS = {
 }
 """Options besides the defaults with which a component is tested, by kind and name."""
 
+EXPECTED_FAILURES = {  # label of the options -> check -> reason
+    "deter=16,hidden=16,latent=gaussian,kl={'free': 'element', 'free_nats': 0.0}": {
+        "fits_one_batch": "an unfloored KL at full scale outweighs reading the batch: 1.08, where 0.94 is asked in 300 "
+        "steps. It passed while a fresh chunk still saw the action before it."
+    }
+}
+"""Checks that a configuration does not pass, with the reason."""
+
 
 def label(options: dict) -> str:
     return ",".join(f"{key}={value}" for key, value in options.items()) or "defaults"
@@ -45,7 +54,8 @@ def builtin_cases() -> list:
         if component.plugin.distribution != "reverie" or component.kind not in conformance.KINDS:
             continue
         for options in CONFIGURATIONS.get(component.kind, {}).get(component.name, [{}]):
-            for case in conformance.cases(component.kind, component.name, config=options):
+            expected = EXPECTED_FAILURES.get(label(options))
+            for case in conformance.cases(component.kind, component.name, config=options, expected_failures=expected):
                 if not case.check.gate(case.subject):
                     found.append(pytest.param(case, id=f"{case}[{label(options)}]"))
     return found

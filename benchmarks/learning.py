@@ -16,6 +16,7 @@ import importlib.metadata
 import json
 import os
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -26,6 +27,10 @@ from typing import Any
 
 HERE = Path(__file__).parent / "learning"
 IN_A_ROW = 3
+JUDGED = (5, 15)
+"""Horizons at which the trained world model must beat copy-last and the mean."""
+REVERIE = str(Path(sys.executable).with_name("reverie"))
+SINGLE = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
 @dataclass(frozen=True)
@@ -88,29 +93,54 @@ def measure(row: Row, seed: int, extra: list[str]) -> dict[str, Any]:
             *extra,
         ]
         command = ["reverie", "train", row.recipe, *overrides]
-        program = [str(Path(sys.executable).with_name("reverie")), *command[1:], f"run_dir={run}", "--no-progress"]
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run(program, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        program = [REVERIE, *command[1:], f"run_dir={run}", "--no-progress"]
+        before = _cpu_seconds()
+        subprocess.run(program, check=True, env=SINGLE, stdout=subprocess.DEVNULL)
+        cpu = _cpu_seconds() - before
         points = [json.loads(line) for line in (run / "metrics" / "evaluations.jsonl").read_text().splitlines()]
-        return line_of(row, seed, command, points, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+        return line_of(row, seed, command, points, cpu, judge(run))
 
 
-def line_of(row: Row, seed: int, command: list[str], points: list[dict[str, Any]], cpu: float) -> dict[str, Any]:
-    """What is recorded about a finished seed. CPU time includes start-up and evaluations: runs do not record theirs."""
+def _cpu_seconds() -> float:
+    """User and system seconds of all children that have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def judge(run: Path) -> dict[str, list[float]]:
+    """Open-loop errors of the finished run's world model: horizon -> [model, copy-last, mean]; lower is better."""
+    program = [REVERIE, "evaluate", str(run), "--world-model", "--json"]
+    answer = subprocess.run(program, check=True, env=SINGLE, capture_output=True, text=True)
+    rows = json.loads(answer.stdout)["world_model"]["observations"]["overall"]
+    found = {row["horizon"]: row for row in rows if row.get("horizon") in JUDGED}  # a horizon may not apply
+    return {str(h): [round(row[name], 4) for name in ("model", "copy_last", "mean")] for h, row in found.items()}
+
+
+def line_of(
+    row: Row,
+    seed: int,
+    command: list[str],
+    points: list[dict[str, Any]],
+    cpu: float,
+    errors: dict[str, list[float]],
+) -> dict[str, Any]:
+    """What is recorded about a finished seed. CPU minutes include start-up and leave evaluations out."""
     curve = [(point["env_steps"], round(point["mean"], 2)) for point in points]
+    evaluations = sum(point["cpu_seconds"] for point in points)
     return {
         "row": row.name,
         "seed": seed,
         "solved_at": solved_at(curve, row.threshold),
         "held": round(held(curve), 1),
-        "cpu_minutes_with_evaluation": round(cpu / 60, 2),
+        "cpu_minutes": round((cpu - evaluations) / 60, 2),
+        "evaluation_cpu_minutes": round(evaluations / 60, 2),
         "threshold": row.threshold,
         "frames": row.frames,
         "mode": points[-1]["mode"],
+        "world_model": errors,
         "command": " ".join(command),
         "commit": subprocess.run(
-            ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True
+            ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=HERE
         ).stdout.strip(),
         "versions": {name: importlib.metadata.version(name) for name in ("reverie", "torch", "gymnasium")},
         "curve": curve,
@@ -127,22 +157,32 @@ def report(table: str, path: Path) -> str:
     """The table in Markdown."""
     found = list(lines(path))
     out = [
-        "| recipe | environment | threshold | within | solved | at steps | held, per seed | CPU minutes |",
-        "|---|---|---|---|---|---|---|---|",
+        "| recipe | environment | threshold | within | solved | at steps | held, per seed | CPU minutes "
+        "| model error at 5, 15 |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for row in TABLES[table]:
         mine = sorted((line for line in found if line["row"] == row.name), key=lambda line: line["seed"])
         if not mine:
             continue
         solved = [line["solved_at"] for line in mine if line["solved_at"] is not None]
-        minutes = [line["cpu_minutes_with_evaluation"] for line in mine]
+        minutes = [line["cpu_minutes"] for line in mine]
         reached = [f"{line['held']:g}" for line in mine]
         out.append(
             f"| {row.recipe} | {row.env} | {row.threshold:g} | {row.frames:,} | {len(solved)} of {len(mine)} | "
             f"{', '.join(f'{step:,}' for step in solved) or '-'} | {', '.join(reached)} | "
-            f"{min(minutes):.1f} to {max(minutes):.1f} |"
+            f"{min(minutes):.1f} to {max(minutes):.1f} | {_model_errors(mine)} |"
         )
     return "\n".join(out)
+
+
+def _model_errors(mine: list[dict[str, Any]]) -> str:
+    """Median error relative to the better of copy-last and mean, and how many seeds lie below both, per horizon."""
+    cells = []
+    for horizon in JUDGED:
+        ratios = [model / min(copy, mean) for model, copy, mean in (line["world_model"][str(horizon)] for line in mine)]
+        cells.append(f"{statistics.median(ratios):.2f} ({sum(ratio < 1 for ratio in ratios)} of {len(ratios)})")
+    return ", ".join(cells)
 
 
 def main() -> None:

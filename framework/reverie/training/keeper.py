@@ -136,8 +136,10 @@ class Keeper(Callback):
             return True
         entry: dict[str, Any] | None = None
         if module.world.first:
+            began = time.process_time()
             try:
                 entry = self._evaluated()
+                entry["cpu_seconds"] = round(time.process_time() - began, 3)
             except EvaluationStopped:
                 entry = None
         if module.world.any(module.world.first and entry is None):

@@ -47,6 +47,15 @@ STAGE_NAME = r"^[a-z][a-z0-9_]*$"
 """Names of stages."""
 
 
+class RatioByObservation(Config):
+    """A replay ratio for each kind of observation: an update on pictures costs several times as much."""
+
+    vectors: float = Field(gt=0)
+    """Where every entry is a vector."""
+    images: float = Field(gt=0)
+    """Where at least one entry is an image."""
+
+
 class Stage(Config):
     """A part of a run: what is collected, who learns, and when it ends."""
 
@@ -58,8 +67,9 @@ class Stage(Config):
     """Names of the learners (`learners/<name>`) that learn in this stage."""
     freeze: tuple[str, ...] = ()
     """Slots that nobody may change during this stage."""
-    ratio: float | None = Field(default=None, gt=0)
-    """Replayed steps per collected agent step. Decides how many updates a tick makes."""
+    ratio: Annotated[float, Field(gt=0)] | RatioByObservation | None = None
+    """Replayed steps per collected agent step. Decides how many updates a tick makes. `{vectors: 128, images: 64}`
+    lets it depend on what is observed."""
     updates: int | None = Field(default=None, gt=0)
     """Updates per tick, where no ratio is given; 1 if learners are named and neither is."""
     until: Until
@@ -76,6 +86,12 @@ class Stage(Config):
         if not self.learners and (self.ratio is not None or self.updates is not None):
             raise ValueError("`ratio` and `updates` need `learners`")
         return self
+
+    def ratio_for(self, images: bool) -> float | None:
+        """The replay ratio for observations with or without images; None where `updates` counts."""
+        if isinstance(self.ratio, RatioByObservation):
+            return self.ratio.images if images else self.ratio.vectors
+        return self.ratio
 
 
 class Rounds(Config):
@@ -143,7 +159,22 @@ class Environments(Config):
     workers: Literal["none", "processes"] = "none"
     """`none` steps them in this process, `processes` gives each a process of its own."""
     timeout: float = Field(default=60.0, gt=0, le=86_400)
-    """Seconds that a worker process may take for a step or reset."""
+    """Seconds that a worker process may take for a step or reset, or to build its environment."""
+
+
+class Faults(Config):
+    """What a run puts up with. By default nothing: it stops, and its last checkpoint stays good."""
+
+    environment: Literal["fail", "restart"] = "fail"
+    """`restart` builds an environment anew that raised, died, hung or gave something malformed, and cuts its open
+    episode as truncated."""
+    max_restarts: int = Field(default=10, ge=0, le=10**9)
+    """Restarts over the whole run after which a fault stops it all the same."""
+    not_finite: Literal["stop", "drop"] = "stop"
+    """What NaN or infinity does in an observation, reward, loss or gradient: `drop` leaves out the step or the update
+    that it was found in."""
+    max_drops: int = Field(default=10, ge=0, le=10**9)
+    """Steps and updates dropped over the whole run after which the next one stops it all the same."""
 
 
 class Observations(Config):
@@ -227,6 +258,8 @@ class Settings(Config):
     """How experience is kept and sampled."""
     environments: Environments = Environments()
     """How many environments run side by side."""
+    faults: Faults = Faults()
+    """What a run puts up with."""
     observations: Observations = Observations()
     """Preprocessing."""
     exploration: Exploration = Exploration()

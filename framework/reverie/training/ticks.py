@@ -193,7 +193,8 @@ class Ticker:
             return 0
         if stage.ratio is None:
             return stage.updates or 1
-        self.pending.credit += stage.ratio * self.pending.agent_steps
+        ratio = stage.ratio_for(bool(self.agent.observation.images)) or 0.0
+        self.pending.credit += ratio * self.pending.agent_steps
         return math.floor(self.pending.credit / self.rows)
 
     # Learning.

@@ -111,6 +111,10 @@ class ReconstructionConfig(Config):
     """Weight of all entries together."""
     decoder: str | None = None
     """Name of a further decoder (`decoders/<name>`); null uses the slot `decoder`."""
+    frames: int | None = Field(default=None, gt=0)
+    """Where images are predicted: steps of each update that are decoded, split evenly over the rows of the batch and
+    chosen anew each time; null decodes all. Decoding pictures is the dearest part of a small model's update, and a
+    sample of steps has the same gradient on average."""
 
     def needs(self) -> Needs:
         return Needs(slots=("decoder" if self.decoder is None else f"decoders/{self.decoder}",))

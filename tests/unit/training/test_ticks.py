@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 
+from reverie.contracts import ArraySpec, ObservationSpec
 from reverie.errors import NumericalFault, RunError
 from reverie.training.ticks import Ticker
 
@@ -62,6 +63,15 @@ def test_updates_per_tick() -> None:
     ticker.cursor.advance(ticker.counters)
     ticker.tick()
     assert ticker.counters.updates == 4
+
+
+@pytest.mark.parametrize(("images", "ratio"), [(False, 20.0), (True, 5.0)])
+def test_the_ratio_may_depend_on_what_is_observed(images: bool, ratio: float) -> None:
+    ticker = make_ticker(learning(ratio={"vectors": 20, "images": 5}))
+    if images:
+        ticker.agent.observation = ObservationSpec({"camera": ArraySpec((8, 8, 3), "uint8")})
+    ticker.pending.agent_steps = 20
+    assert ticker._due(ticker.cursor.stage) == ratio * 20 / 10  # updates of 10 replayed steps
 
 
 def test_a_limit_in_updates_is_met_exactly() -> None:

@@ -1,3 +1,4 @@
+import itertools
 import math
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -7,9 +8,14 @@ import torch
 
 from reverie.contracts import ArraySpec, Latent, ObservationSpec
 from reverie.nn import SquaredError
-from reverie_plugins.perception.config import ContrastiveConfig, ReconstructionConfig, VectorDecoderConfig
+from reverie_plugins.perception.config import (
+    ContrastiveConfig,
+    ImageDecoderConfig,
+    ReconstructionConfig,
+    VectorDecoderConfig,
+)
 from reverie_plugins.perception.contrastive import Contrastive
-from reverie_plugins.perception.decoder import VectorDecoder
+from reverie_plugins.perception.decoder import ImageDecoder, VectorDecoder
 from reverie_plugins.perception.reconstruction import Reconstruction
 
 B, T, F, E = 2, 4, 5, 6
@@ -42,6 +48,7 @@ def agent(decoder=None, **decoders) -> SimpleNamespace:
     return SimpleNamespace(
         decoder=decoder,
         decoders=decoders,
+        observation=OBSERVATION,
         dynamics=SimpleNamespace(feature_size=F),
         encoder=SimpleNamespace(embed_size=E),
     )
@@ -50,6 +57,37 @@ def agent(decoder=None, **decoders) -> SimpleNamespace:
 def contrastive(**options) -> Contrastive:
     torch.manual_seed(0)
     return Contrastive(ContrastiveConfig(dim=4, units=8, **options), agent()).double()
+
+
+def test_some_frames_have_the_mean_and_gradient_of_all():
+    """A decoder of pictures may see a few steps of each row: averaged over all draws, loss and gradient are the same."""
+    pictures = ObservationSpec({"camera": ArraySpec((8, 8, 1), "uint8")})
+    torch.manual_seed(0)
+    decoder = ImageDecoder(ImageDecoderConfig(depth=2), F, pictures).double()
+    parts, seen = agent(decoder), view()
+    parts.observation = pictures
+    seen.obs = {"camera": torch.rand(B, T, 1, 8, 8, dtype=torch.float64)}
+    seen.shape = (B, T)
+    code = seen.observed.train.x.requires_grad_()
+
+    def loss_and_gradient(frames, order=None):
+        draws = [] if order is None else [torch.tensor(order, dtype=torch.float64).expand(B, T)]
+        seen.batch.reward = torch.zeros(B, T, dtype=torch.float64)
+        seen.sampling = SimpleNamespace(shard=(0, 1), rand=lambda shape, device: draws.pop())
+        loss = Reconstruction(ReconstructionConfig(frames=frames), parts).losses(seen, parts)["camera"]
+        assert loss.shape == (B, T)
+        (gradient,) = torch.autograd.grad(loss.mean(), code)
+        return loss, gradient
+
+    whole, gradient = loss_and_gradient(None)
+    # frames=4 over 2 rows of 4 steps: 2 steps each. All 6 pairs of steps once.
+    orders = [[float(t in pair) for t in range(T)] for pair in itertools.combinations(range(T), 2)]
+    drawn = [loss_and_gradient(2 * B, order) for order in orders]
+    assert all((loss == 0).sum() == B * 2 for loss, _ in drawn)
+    torch.testing.assert_close(torch.stack([loss for loss, _ in drawn]).mean(0), whole)
+    torch.testing.assert_close(torch.stack([found for _, found in drawn]).mean(0), gradient)
+    everything, _ = loss_and_gradient(B * T)
+    torch.testing.assert_close(everything, whole)
 
 
 def test_reconstruction_is_the_likelihood_of_each_entry():

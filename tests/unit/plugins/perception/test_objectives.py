@@ -60,7 +60,7 @@ def contrastive(**options) -> Contrastive:
 
 
 def test_some_frames_have_the_mean_and_gradient_of_all():
-    """A decoder of pictures may see a few steps of each row: averaged over all draws, loss and gradient are the same."""
+    """A few steps of each row stand for all: averaged over all draws, loss and gradient are the same."""
     pictures = ObservationSpec({"camera": ArraySpec((8, 8, 1), "uint8")})
     torch.manual_seed(0)
     decoder = ImageDecoder(ImageDecoderConfig(depth=2), F, pictures).double()

@@ -289,3 +289,54 @@ def test_the_return_range_is_saved_with_the_learner():
     _agent, other, _view, _ctx = make("discrete")
     other.load_state_dict(state)
     assert float(other.scale.range()) == float(learner.scale.range())
+
+
+@pytest.mark.parametrize("kind", ["continuous", "discrete"])
+@pytest.mark.parametrize(("targets", "critic"), [("online", 0.5), ("slow", 0.4)])
+@pytest.mark.parametrize("replay_discount", [None, 0.6])
+def test_the_critic_on_replayed_states(kind: str, targets: str, critic: float, replay_discount: float | None):
+    """Real rewards and flags, each state's imagined return as its anchor, and the slow copy as regulariser."""
+    options = {"replay_value": 0.3, "replay_discount": replay_discount, "slow_regulariser": 2.0}
+    agent, learner, view, ctx = make(kind, targets=targets, **options)
+    losses, actions = recorded(learner, view, ctx, kind)
+    found = rows(agent, view, actions, critic)
+    discount, constant = replay_discount or DISCOUNT, 0.5 * math.log(2 * math.pi)
+    assert losses["replay_critic"].shape == (B, T - 1)
+    assert bool(view.batch.is_last[:, :-1].any())
+    for b in range(B):
+        anchor = [found[b * T + t].returns[0] for t in range(T)]
+        latest = anchor[-1]
+        for t in reversed(range(T - 1)):
+            lam = 0.0 if view.batch.is_last[b, t + 1] else LAM
+            alive = 0.0 if view.batch.is_terminal[b, t + 1] else 1.0
+            latest = float(view.batch.reward[b, t + 1]) + discount * alive * ((1 - lam) * anchor[t + 1] + lam * latest)
+            x = found[b * T + t].x[0]
+            loss = 0.5 * (latest - 0.5 * x) ** 2 + constant + 2.0 * (0.5 * (0.4 * x - 0.5 * x) ** 2 + constant)
+            wanted = 0.0 if view.batch.is_last[b, t] else 0.3 * loss
+            assert losses["replay_critic"][b, t].item() == pytest.approx(wanted, rel=1e-5, abs=1e-7), (b, t)
+
+
+@pytest.mark.parametrize("into_model", [True, False])
+def test_the_gradient_of_the_loss_on_replayed_states(into_model: bool):
+    """Only the prediction 0.5 x carries one: d/dp = -(R - v) x, and with x = c w also d/dw = -(R - v) p c."""
+    agent, learner, view, ctx = make(
+        "discrete", replay_value=1.0, replay_value_into_model=into_model, slow_regulariser=0.0
+    )
+    losses, actions = recorded(learner, view, ctx, "discrete")
+    losses["replay_critic"].sum().backward()
+    found, p_slope, w_slope = rows(agent, view, actions), 0.0, 0.0
+    for b in range(B):
+        latest = found[b * T + T - 1].returns[0]
+        for t in reversed(range(T - 1)):
+            lam, alive = LAM * (1 - float(view.batch.is_last[b, t + 1])), 1 - float(view.batch.is_terminal[b, t + 1])
+            anchor = found[b * T + t + 1].returns[0]
+            latest = float(view.batch.reward[b, t + 1]) + DISCOUNT * alive * ((1 - lam) * anchor + lam * latest)
+            if not view.batch.is_last[b, t]:
+                x = found[b * T + t].x[0]
+                p_slope -= (latest - 0.5 * x) * x
+                w_slope -= (latest - 0.5 * x) * 0.5 * x / 0.7
+    assert float(agent.heads["value"].p.grad) == pytest.approx(p_slope, rel=1e-5)
+    if into_model:
+        assert float(agent.dynamics.w.grad) == pytest.approx(w_slope, rel=1e-5)
+    else:
+        assert agent.dynamics.w.grad is None

@@ -8,13 +8,14 @@ from torch import Tensor
 from reverie.nn.normalize import PreciseBuffers
 
 
-def lambda_return(reward: Tensor, cont: Tensor, value: Tensor, discount: float, lam: float) -> Tensor:
+def lambda_return(reward: Tensor, cont: Tensor, value: Tensor, discount: float, lam: float | Tensor) -> Tensor:
     """R_t = r_{t+1} + discount c_{t+1} [(1 - lam) V_{t+1} + lam R_{t+1}], with R_H = V_H (note 14).
 
     Args:
         reward: (N, H), on arrival at states 1..H.
         cont: (N, H), the probability that the episode goes on after that arrival.
         value: (N, H + 1), of states 0..H; the first is not read.
+        lam: one number, or (N, H) for each arrival its own: 0 where what follows belongs to another episode.
 
     Returns:
         (N, H), the returns of states 0..H-1.

@@ -1,6 +1,7 @@
 """Options of the learner `dreamer`."""
 
-from typing import Literal
+from collections.abc import Iterable
+from typing import Literal, Self
 
 from pydantic import Field
 
@@ -42,12 +43,27 @@ class DreamerConfig(LearnerConfig):
     baseline: bool = True
     """With dynamics gradients: whether the value of a state is subtracted, with its own gradient, from its return (V3).
     V1 leaves it out. REINFORCE always subtracts it."""
+    replay_value: float = Field(default=0.0, ge=0)
+    """Weight of a second loss of the critic, on the replayed states: lambda-returns of real rewards, which lean on the
+    imagined returns of those states (current V3: 0.3). 0 switches it off."""
+    replay_value_into_model: bool = False
+    """Whether the gradient of that loss enters dynamics and encoder, through the states (current V3 does)."""
+    replay_discount: float | None = Field(default=None, gt=0, le=1)
+    """Discount per step of that loss, whose continue flags are real ones; null takes `discount`. Needed where the
+    discount is in the continue target."""
     actor_lr: float = Field(default=3e-4, gt=0)
     """Learning rate of the actor."""
     critic_lr: float = Field(default=1e-3, gt=0)
     """Learning rate of the critic."""
     eps: float = Field(default=1e-5, gt=0)
     """Adam's epsilon, of both."""
+
+    def resolved(self, slots: Iterable[str]) -> Self:
+        """As for every learner; the loss on replayed states may add what its gradient enters."""
+        found = super().resolved(slots)
+        if not (self.replay_value and self.replay_value_into_model):
+            return found
+        return found.model_copy(update={"reaches": tuple(dict.fromkeys(("encoder", "dynamics", *found.reaches)))})
 
     def needs(self) -> Needs:
         return Needs(provides={"dynamics": ("differentiable",)} if self.gradient == "dynamics" else {})

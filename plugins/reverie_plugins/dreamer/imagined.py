@@ -26,22 +26,34 @@ class Imagined:
     entropy: Tensor
 
 
-def choose_starts(view: View, starts: int | None, sampling: Sampling) -> tuple[Latent, Tensor]:
-    """Filtered states to imagine from, and their real continue flags: (N,) latents without gradient and (N,).
+@dataclass(frozen=True)
+class Starts:
+    """Filtered states to imagine from, K of each of the B rows, N = B * K.
 
-    Every row of the batch gives the same number of states, chosen by noise that belongs to the row, so that ranks
-    choose what one process would choose on the joined batch.
+    Args:
+        states: (N,) without gradient, the K of a row side by side.
+        alive: (N,), their real continue flags.
+        times: (B, K), where in its row each of them stands.
     """
+
+    states: Latent
+    alive: Tensor
+    times: Tensor
+
+
+def choose_starts(view: View, starts: int | None, sampling: Sampling) -> Starts:
+    """Every row of the batch gives the same number of states, chosen by noise that belongs to the row, so that ranks
+    choose what one process would choose on the joined batch."""
     B, T = view.shape
     states: Latent = view.observed.states.detach()  # (B, T)
     alive = view.batch.cont  # (B, T)
     each = T if starts is None else max(1, starts // (B * sampling.shard[1]))
     if each >= T:
-        return states.flatten(), alive.flatten()
+        return Starts(states.flatten(), alive.flatten(), torch.arange(T, device=alive.device).expand(B, T))
     noise = sampling.rand((B, T), device=alive.device)
-    chosen = noise.topk(each, dim=1).indices  # (B, K)
-    rows = torch.arange(B, device=chosen.device)[:, None]
-    return states[rows, chosen].flatten(), alive[rows, chosen].flatten()  # (B * K,)
+    times = noise.topk(each, dim=1).indices  # (B, K)
+    rows = torch.arange(B, device=times.device)[:, None]
+    return Starts(states[rows, times].flatten(), alive[rows, times].flatten(), times)
 
 
 def imagine_for_reinforce(

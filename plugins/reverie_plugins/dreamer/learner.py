@@ -14,10 +14,12 @@ from reverie.contracts import Actor, AgentParts, Context, Distribution, Head, La
 from reverie.nn import ReturnScale, SlowCopy, adam, lambda_return, nll, trajectory_weights
 from reverie_plugins.dreamer.imagined import (
     Imagined,
+    Starts,
     choose_starts,
     imagine_for_reinforce,
     imagine_through_dynamics,
 )
+from reverie_plugins.dreamer.replayed import anchors, replayed_returns
 
 if TYPE_CHECKING:
     from reverie_plugins.dreamer.config import DreamerConfig
@@ -39,7 +41,8 @@ class Judged:
 
 
 class ActorCritic(Learner):
-    """Steps the actor and the value head, each with an optimizer of its own. Losses: `actor`, `critic`, (N, H).
+    """Steps the actor and the value head, each with an optimizer of its own. Losses: `actor`, `critic`, (N, H), and
+    with `replay_value` also `replay_critic`, (B, T - 1).
 
     Buffers: the slow copy of the critic and the moving range of returns.
     """
@@ -65,45 +68,67 @@ class ActorCritic(Learner):
         return [adam(parameters, lr, self.config.eps) for parameters, lr in zip(self._stepped, rates, strict=True)]
 
     def losses(self, view: View, ctx: Context) -> dict[str, Tensor]:
-        start, alive = choose_starts(view, self.config.starts, ctx.sampling)
-        return self._by_reinforce(start, alive, ctx) if self.reinforce else self._through_dynamics(start, alive, ctx)
+        starts = choose_starts(view, self.config.starts, ctx.sampling)
+        losses, judged = self._by_reinforce(starts, ctx) if self.reinforce else self._through_dynamics(starts, ctx)
+        if self.config.replay_value:
+            losses["replay_critic"] = self.config.replay_value * self._replayed(view, starts, judged, ctx)
+        return losses
 
     def after_step(self, ctx: Context) -> None:
         self.slow.update(ctx.agent.heads["value"])
 
-    def _by_reinforce(self, start: Latent, alive: Tensor, ctx: Context) -> dict[str, Tensor]:
+    def _by_reinforce(self, starts: Starts, ctx: Context) -> tuple[dict[str, Tensor], Judged]:
         """-log pi(a) sg(advantage); one pass of the critic gives both the values and its own loss."""
-        imagined = imagine_for_reinforce(start, _actor(ctx), ctx.imagination, self.config.horizon, ctx.sampling)
+        imagined = imagine_for_reinforce(starts.states, _actor(ctx), ctx.imagination, self.config.horizon, ctx.sampling)
         states = imagined.trajectory.states
         critic = _judge(ctx.agent.heads["value"], states)  # (N, H + 1)
         with torch.no_grad():
             slow = self._slow_value(states)
             online = _mean(critic, self._members).detach()  # some distributions keep a mean with its graph
-            judged = self._returns(imagined, alive, online if self.config.targets == "online" else slow, ctx)
+            judged = self._returns(imagined, starts.alive, online if self.config.targets == "online" else slow, ctx)
         advantage = (judged.returns - judged.value[:, :-1]) / self._divisor(judged, ctx)  # (N, H)
         assert imagined.log_prob is not None
         gain = imagined.log_prob * advantage + self.config.entropy * imagined.entropy  # (N, H)
         self._log(imagined, judged, ctx)
-        return {"actor": -judged.weights * gain, "critic": self._critic_loss(critic, judged, slow)}
+        return {"actor": -judged.weights * gain, "critic": self._critic_loss(critic, judged, slow)}, judged
 
-    def _through_dynamics(self, start: Latent, alive: Tensor, ctx: Context) -> dict[str, Tensor]:
+    def _through_dynamics(self, starts: Starts, ctx: Context) -> tuple[dict[str, Tensor], Judged]:
         """-advantage, whose gradient passes through critic, heads and dynamics into the actions."""
         actor, head = _actor(ctx), ctx.agent.heads["value"]
         with ctx.frozen([*self.config.reaches, "heads/value"]):
-            imagined = imagine_through_dynamics(start, actor, ctx.imagination, self.config.horizon, ctx.sampling)
+            imagined = imagine_through_dynamics(
+                starts.states, actor, ctx.imagination, self.config.horizon, ctx.sampling
+            )
             states = imagined.trajectory.states
             value = ctx.imagination.value(states) if self.config.targets == "online" else self._slow_value(states)
-            judged = self._returns(imagined, alive, value, ctx)
+            judged = self._returns(imagined, starts.alive, value, ctx)
         gain = judged.returns - judged.value[:, :-1] if self.config.baseline else judged.returns  # (N, H)
         gain = gain / self._divisor(judged, ctx) + self.config.entropy * imagined.entropy
         self._log(imagined, judged, ctx)
         seen = states.detach()
         with torch.no_grad():
             slow = value if self.config.targets == "slow" else self._slow_value(seen)  # (N, H + 1)
-        return {
-            "actor": -judged.weights * gain,
-            "critic": self._critic_loss(_judge(head, seen), judged, slow),
-        }
+        critic = self._critic_loss(_judge(head, seen), judged, slow)
+        return {"actor": -judged.weights * gain, "critic": critic}, judged
+
+    def _replayed(self, view: View, starts: Starts, judged: Judged, ctx: Context) -> Tensor:
+        """(B, T - 1): the critic's loss on the states that were really visited, towards the returns that were really
+        received. Only its prediction carries a gradient, into the model where the options say so."""
+        config, states = self.config, view.observed.states
+        if view.shape[1] < 2:
+            raise ValueError("`replay_value` needs chunks of at least 2 steps: raise `replay.length`, or set it to 0")
+        if not config.replay_value_into_model:
+            states = states.detach()
+        critic = _judge(ctx.agent.heads["value"], states)  # (B, T)
+        with torch.no_grad():
+            slow = self._slow_value(states)  # (B, T)
+            value = slow if config.targets == "slow" else _mean(critic, self._members)  # (B, T)
+            anchor = anchors(value, starts.times, judged.returns[:, 0])  # (B, T)
+            discount = config.discount if config.replay_discount is None else config.replay_discount
+            returns, counts = replayed_returns(view.batch, anchor, discount, config.lam)  # each (B, T - 1)
+            target = torch.cat([returns, anchor[:, -1:]], 1)  # (B, T)
+        ctx.log("replayed_return", (returns * counts).sum() / counts.sum().clamp_min(1))
+        return counts * self._towards(critic, target, slow)[:, :-1]
 
     def _returns(self, imagined: Imagined, alive: Tensor, value: Tensor, ctx: Context) -> Judged:
         rewards = ctx.imagination.rewards(imagined.trajectory)  # (N, H)
@@ -121,13 +146,17 @@ class ActorCritic(Learner):
         """(N, H): towards the returns, and a little towards the slow copy. `critic` and `slow` cover H + 1 states; the
         last has no return and is left out."""
         target = torch.cat([judged.returns, judged.value[:, -1:]], 1).detach()  # (N, H + 1)
-        loss = nll(critic, target, self._members)  # (N, H + 1)
+        return judged.weights * self._towards(critic, target, slow)[:, :-1]
+
+    def _towards(self, critic: Distribution, target: Tensor, slow: Tensor) -> Tensor:
+        """(*B): -log p(target), and with its weight -log p(the slow copy's value)."""
+        loss = nll(critic, target, self._members)
         if self.config.slow_regulariser:
             loss = loss + self.config.slow_regulariser * nll(critic, slow.detach(), self._members)
-        return judged.weights * loss[:, :-1]
+        return loss
 
     def _slow_value(self, states: Latent) -> Tensor:
-        """(N, H + 1)."""
+        """(*B)."""
         return _mean(_judge(self.slow, states), self._members)
 
     def _log(self, imagined: Imagined, judged: Judged, ctx: Context) -> None:

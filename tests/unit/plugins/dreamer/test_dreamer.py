@@ -42,6 +42,44 @@ def test_gradients_reach_actor_and_critic_and_nothing_else(kind: str, gradient: 
     assert all(p.grad is None for p in learner.slow.parameters())
 
 
+@pytest.mark.parametrize("kind", ["continuous", "discrete"])
+@pytest.mark.parametrize("into_model", [True, False])
+@pytest.mark.parametrize("starts", [8, None])
+def test_the_loss_on_replayed_states_reaches_the_model_only_where_it_may(
+    kind: str, into_model: bool, starts: int | None
+):
+    agent, learner, view, ctx = make(kind, replay_value=0.3, replay_value_into_model=into_model, starts=starts)
+    losses = learner.losses(view, ctx)
+    assert losses["replay_critic"].shape == (B, T - 1)
+    losses["replay_critic"].mean().backward()
+    assert touched(agent) == {"heads/value"} | ({"encoder", "dynamics"} if into_model else set())
+    assert all(p.grad is None for p in learner.slow.parameters())
+
+
+def test_what_it_reaches_follows_the_options():
+    slots = ("encoder", "dynamics", "heads/reward", "heads/value", "actor")
+
+    def reaches(**options: Any) -> tuple[str, ...]:
+        return DreamerConfig(**options).resolved(slots).reaches
+
+    assert reaches() == ("dynamics", "heads/reward")
+    assert reaches(replay_value=0.3) == ("dynamics", "heads/reward")
+    assert reaches(replay_value_into_model=True) == ("dynamics", "heads/reward")
+    assert reaches(replay_value=0.3, replay_value_into_model=True) == ("encoder", "dynamics", "heads/reward")
+
+
+def test_without_the_option_there_is_no_loss_on_replayed_states():
+    _agent, learner, view, ctx = make()
+    assert set(learner.losses(view, ctx)) == {"actor", "critic"}
+
+
+def test_a_chunk_of_one_step_has_no_replayed_return():
+    agent, learner, view, ctx = make(replay_value=0.3)
+    single = View(view.batch.map(lambda value: value[:, :1]), agent, view.sampling)
+    with pytest.raises(ValueError, match="at least 2 steps"):
+        learner.losses(single, ctx)
+
+
 def test_auto_is_by_action_kind():
     assert make("discrete")[1].reinforce
     assert not make("continuous")[1].reinforce
@@ -66,7 +104,8 @@ def test_the_view_may_be_computed_by_this_learner_first():
 
 def test_every_row_gives_as_many_starts_and_its_own_continue_flag():
     _agent, _learner, view, ctx = make()
-    states, alive = choose_starts(view, 8, ctx.sampling)
+    chosen = choose_starts(view, 8, ctx.sampling)
+    states, alive = chosen.states, chosen.alive
     assert states.batch_shape == (8,)
     assert not states.x.requires_grad
     everything = view.observed.states.x
@@ -74,6 +113,7 @@ def test_every_row_gives_as_many_starts_and_its_own_continue_flag():
         for start in range(2):
             at = (everything[row] == states.x[2 * row + start]).all(-1).nonzero()
             assert len(at) == 1, "a start comes from its own row"
+            assert int(chosen.times[row, start]) == int(at)
             assert float(alive[2 * row + start]) == float(view.batch.cont[row, int(at)])
     assert len({tuple(one.tolist()) for one in states.x}) == 8, "no start twice"
 
@@ -82,20 +122,21 @@ def test_starts_cover_the_whole_chunk():
     _agent, _learner, view, ctx = make()
     seen: set[float] = set()
     for _ in range(60):
-        seen |= set(choose_starts(view, B, ctx.sampling)[0].x[:, 0].tolist())
+        seen |= set(choose_starts(view, B, ctx.sampling).states.x[:, 0].tolist())
     assert seen == set(view.observed.states.x[..., 0].flatten().tolist())
 
 
 def test_null_starts_from_every_state():
     _agent, _learner, view, ctx = make(starts=None)
-    states, alive = choose_starts(view, None, ctx.sampling)
-    assert torch.equal(states.x, view.observed.states.x.flatten(0, 1))
-    assert torch.equal(alive, view.batch.cont.flatten())
+    chosen = choose_starts(view, None, ctx.sampling)
+    assert torch.equal(chosen.states.x, view.observed.states.x.flatten(0, 1))
+    assert torch.equal(chosen.alive, view.batch.cont.flatten())
+    assert chosen.times.tolist() == [list(range(T))] * B
 
 
 def test_two_ranks_choose_what_one_process_chooses_on_the_joined_batch():
     """Starts and imagined noise belong to the row: each rank's half equals its half of the whole."""
-    agent, learner, view, _ctx = make("discrete")
+    agent, learner, view, _ctx = make("discrete", replay_value=0.3, starts=8)
 
     def losses(batch: Any, shard: tuple[int, int]) -> dict[str, torch.Tensor]:
         sampling = Sampling(generators=[torch.Generator().manual_seed(3)], shard=shard)
@@ -103,8 +144,8 @@ def test_two_ranks_choose_what_one_process_chooses_on_the_joined_batch():
 
     whole = losses(view.batch, (0, 1))
     halves = [losses(view.batch.map(lambda value, r=rank: value[2 * r : 2 * r + 2]), (rank, 2)) for rank in range(2)]
-    joined = torch.cat([half["critic"] for half in halves])
-    torch.testing.assert_close(joined, whole["critic"])
+    for name in ("critic", "replay_critic"):
+        torch.testing.assert_close(torch.cat([half[name] for half in halves]), whole[name])
 
 
 def test_optimizers_have_their_rates_and_their_parameters():

@@ -44,8 +44,11 @@ class LearnerConfig(Config):
     """Further slots that its gradient may enter without training them (they are frozen while its loss is built)."""
     objectives: tuple[str, ...] = ()
     """Names of the objectives (`objectives/<name>`) that this learner runs."""
-    grad_clip: float = Field(default=100.0, gt=0)
-    """Largest norm of this learner's gradient, over all slots that it trains."""
+    grad_clip: float | None = Field(default=100.0, gt=0)
+    """Largest norm of this learner's gradient, over all slots that it trains; null does not clip it."""
+    adaptive_clip: float | None = Field(default=None, gt=0)
+    """Clip each tensor's gradient by itself, at this multiple of the tensor's own norm, before `grad_clip`; null does
+    not."""
 
     def resolved(self, slots: Iterable[str]) -> Self:
         """These options for a recipe with these filled slot paths.

@@ -15,9 +15,10 @@ from reverie.nn.distributions import (
 )
 from reverie.nn.draws import draw_from
 from reverie.nn.kl import kl_balanced, kl_joint, mean_over_ranks
+from reverie.nn.laprop import LaProp
 from reverie.nn.losses import nll
 from reverie.nn.normalize import RunningNormalizer
-from reverie.nn.optim import adam
+from reverie.nn.optim import OptimizerName, adam, clip_adaptively, make_optimizer, warm_up
 from reverie.nn.recurrent import GRUCell
 from reverie.nn.returns import ReturnScale, lambda_return, trajectory_weights
 from reverie.nn.slow import SlowCopy
@@ -32,11 +33,13 @@ __all__ = [
     "ConvEncoder",
     "Dense",
     "GRUCell",
+    "LaProp",
     "LatentMLP",
     "Norm",
     "NormName",
     "Normal",
     "OneHot",
+    "OptimizerName",
     "ReturnScale",
     "RunningNormalizer",
     "SlowCopy",
@@ -46,12 +49,14 @@ __all__ = [
     "TwoHot",
     "activate",
     "adam",
+    "clip_adaptively",
     "draw_from",
     "kl_balanced",
     "kl_joint",
     "lambda_return",
     "linear",
     "make_bins",
+    "make_optimizer",
     "mean_over_ranks",
     "mix_uniform",
     "nll",
@@ -60,4 +65,5 @@ __all__ = [
     "symexp",
     "symlog",
     "trajectory_weights",
+    "warm_up",
 ]

@@ -1,9 +1,14 @@
-"""Optimizers, by the names and defaults of the field."""
+"""Optimizers, by the names and defaults of the field, and what goes before their steps."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+from reverie.nn.laprop import LaProp
+
+OptimizerName = Literal["adam", "laprop"]
 
 
 def adam(
@@ -20,9 +25,77 @@ def adam(
     Raises:
         ValueError: without parameters, since a learner that trains nothing is a mistake.
     """
-    listed = list(parameters)
-    if not listed:
-        raise ValueError("nothing to optimise: the slots that this learner trains hold no parameters")
+    listed = _some(parameters)
     if weight_decay:
         return torch.optim.AdamW(listed, lr=lr, eps=eps, betas=betas, weight_decay=weight_decay, fused=True)
     return torch.optim.Adam(listed, lr=lr, eps=eps, betas=betas, fused=True)
+
+
+def make_optimizer(
+    name: OptimizerName,
+    parameters: Iterable[nn.Parameter],
+    lr: float,
+    eps: float,
+    *,
+    warmup: int = 0,
+    weight_decay: float = 0.0,
+) -> torch.optim.Optimizer:
+    """An optimizer by its name: `adam`, or `laprop` (see `LaProp`).
+
+    Args:
+        warmup: steps over which the learning rate rises from 0.
+
+    Raises:
+        ValueError: without parameters.
+    """
+    if name == "laprop":
+        made: torch.optim.Optimizer = LaProp(_some(parameters), lr, eps, weight_decay=weight_decay)
+    else:
+        made = adam(parameters, lr, eps, weight_decay=weight_decay)
+    return warm_up(made, warmup)
+
+
+def warm_up(optimizer: torch.optim.Optimizer, steps: int) -> torch.optim.Optimizer:
+    """Let the learning rate rise linearly: step k = 0, 1, 2 ... uses min(1, k / steps) of it, so that the first step
+    moves nothing (as in DreamerV3's current code, which warms up over 1,000).
+
+    What was taken is kept in the optimizer's own state, and saved and restored with it.
+    """
+    if steps:
+        for group in optimizer.param_groups:
+            group.update(full_lr=group["lr"], warmup=steps, taken=0)
+        optimizer.register_step_pre_hook(_rise)
+    return optimizer
+
+
+def _rise(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = group["full_lr"] * min(1.0, group["taken"] / group["warmup"])
+        group["taken"] += 1
+
+
+@torch.no_grad()
+def clip_adaptively(parameters: Sequence[Tensor], limit: float, smallest: float = 1e-3) -> None:
+    """Adaptive gradient clipping (Brock et al. 2021), per tensor as in DreamerV3's current code: no gradient is longer
+    than `limit` times its weight, |g| <= limit * max(smallest, |w|). The paper compares unit by unit instead.
+
+    Args:
+        parameters: those with a gradient are clipped, in place.
+        limit: published: 0.3.
+        smallest: length at which weights count that are shorter, so that those that start at zero can move.
+    """
+    trained = [parameter for parameter in parameters if parameter.grad is not None]
+    gradients = [parameter.grad for parameter in trained if parameter.grad is not None]
+    if not trained:
+        return
+    allowed = limit * torch.stack(torch._foreach_norm(trained)).clamp_min(smallest)  # (P,)
+    found = torch.stack(torch._foreach_norm(gradients))  # (P,)
+    shares = (allowed / torch.maximum(allowed, found)).unbind()  # P x (); 1 where nothing is to be cut
+    torch._foreach_mul_(gradients, shares)
+
+
+def _some(parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
+    listed = list(parameters)
+    if not listed:
+        raise ValueError("nothing to optimise: the slots that this learner trains hold no parameters")
+    return listed

@@ -13,6 +13,7 @@ from reverie.contracts.agent import AgentParts
 from reverie.contracts.learner import Context, Learner, unique
 from reverie.contracts.view import View
 from reverie.errors import NumericalFault, ReverieError
+from reverie.nn import clip_adaptively
 from reverie.training.ddp import ALONE, World
 
 
@@ -103,8 +104,14 @@ class GradientUpdates:
 
     def _clipped(self, name: str) -> Tensor:
         """The norm of a learner's gradient before clipping, as a scalar tensor."""
-        limit = self.learners[name].config.grad_clip
-        return nn.utils.clip_grad_norm_(self.trained[name], limit)
+        config, trained = self.learners[name].config, self.trained[name]
+        norm = after = _norm(trained)
+        if config.adaptive_clip is not None:
+            clip_adaptively(trained, config.adaptive_clip)
+            after = _norm(trained)
+        if config.grad_clip is not None:
+            nn.utils.clip_grads_with_norm_(trained, config.grad_clip, after)
+        return norm
 
     def _clear(self) -> None:
         for parameter in self.parameters:
@@ -122,6 +129,11 @@ def held(parameters: Sequence[nn.Parameter]) -> Iterator[None]:
     finally:
         for parameter in changed:
             parameter.requires_grad_(True)
+
+
+def _norm(parameters: Sequence[nn.Parameter]) -> Tensor:
+    """() of all gradients together."""
+    return nn.utils.get_total_norm([one.grad for one in parameters if one.grad is not None])
 
 
 def _parameters(module: Any) -> list[nn.Parameter]:

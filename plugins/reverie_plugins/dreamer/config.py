@@ -51,12 +51,17 @@ class DreamerConfig(LearnerConfig):
     replay_discount: float | None = Field(default=None, gt=0, le=1)
     """Discount per step of that loss, whose continue flags are real ones; null takes `discount`. Needed where the
     discount is in the continue target."""
+    optimizer: Literal["adam", "laprop"] = "adam"
+    """Of actor and critic. `laprop` (current V3) divides each gradient by the scale of its own time before averaging;
+    pair it with an `eps` of nearly nothing."""
     actor_lr: float = Field(default=3e-4, gt=0)
     """Learning rate of the actor."""
     critic_lr: float = Field(default=1e-3, gt=0)
     """Learning rate of the critic."""
+    warmup: int = Field(default=0, ge=0)
+    """Steps over which both learning rates rise from 0 (current V3: 1,000)."""
     eps: float = Field(default=1e-5, gt=0)
-    """Adam's epsilon, of both."""
+    """The optimizers' epsilon."""
 
     def resolved(self, slots: Iterable[str]) -> Self:
         """As for every learner; the loss on replayed states may add what its gradient enters."""

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from reverie.contracts import Actor, AgentParts, Context, Distribution, Head, Latent, Learner, Transition, View
-from reverie.nn import ReturnScale, SlowCopy, adam, lambda_return, nll, trajectory_weights
+from reverie.nn import ReturnScale, SlowCopy, lambda_return, make_optimizer, nll, trajectory_weights
 from reverie_plugins.dreamer.imagined import (
     Imagined,
     Starts,
@@ -64,8 +64,11 @@ class ActorCritic(Learner):
         self._stepped = [list(agent.module(slot).parameters()) for slot in ("actor", "heads/value")]
 
     def optimizers(self) -> Sequence[Optimizer]:
-        rates = (self.config.actor_lr, self.config.critic_lr)
-        return [adam(parameters, lr, self.config.eps) for parameters, lr in zip(self._stepped, rates, strict=True)]
+        config = self.config
+        return [
+            make_optimizer(config.optimizer, parameters, lr, config.eps, warmup=config.warmup)
+            for parameters, lr in zip(self._stepped, (config.actor_lr, config.critic_lr), strict=True)
+        ]
 
     def losses(self, view: View, ctx: Context) -> dict[str, Tensor]:
         starts = choose_starts(view, self.config.starts, ctx.sampling)

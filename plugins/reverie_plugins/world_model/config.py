@@ -1,5 +1,7 @@
 """Options of the learner `world_model`."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from reverie import LearnerConfig
@@ -21,12 +23,17 @@ class WorldModelConfig(LearnerConfig):
     """Slots that this learner steps; those that the recipe leaves empty drop out of the default."""
     objectives: tuple[str, ...] = ("*",)
     """Names of the objectives that it runs; all of the recipe's by default."""
+    optimizer: Literal["adam", "laprop"] = "adam"
+    """`laprop` (current V3) divides each gradient by the scale of its own time before averaging; pair it with an `eps`
+    of nearly nothing."""
     lr: float = Field(default=1e-3, gt=0)
-    """Learning rate of Adam."""
+    """Learning rate."""
+    warmup: int = Field(default=0, ge=0)
+    """Steps over which the learning rate rises from 0 (current V3: 1,000)."""
     eps: float = Field(default=1e-8, gt=0)
-    """Adam's epsilon."""
+    """The optimizer's epsilon."""
     weight_decay: float = Field(default=0.0, ge=0)
-    """Decoupled weight decay (AdamW); 0 is plain Adam."""
+    """Decoupled weight decay (AdamW); 0 is none."""
     reward_scale: float = Field(default=1.0, ge=0)
     """Weight of the reward head's negative log-likelihood."""
     continue_scale: float = Field(default=1.0, ge=0)

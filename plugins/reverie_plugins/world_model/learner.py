@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from reverie.contracts import AgentParts, Context, Learner, View
-from reverie.nn import adam, nll
+from reverie.nn import make_optimizer, nll
 
 if TYPE_CHECKING:
     from reverie_plugins.world_model.config import WorldModelConfig
@@ -34,7 +34,16 @@ class WorldModel(Learner):
 
     def optimizers(self) -> Sequence[Optimizer]:
         config = self.config
-        return [adam(self._parameters_trained, config.lr, config.eps, weight_decay=config.weight_decay)]
+        return [
+            make_optimizer(
+                config.optimizer,
+                self._parameters_trained,
+                config.lr,
+                config.eps,
+                warmup=config.warmup,
+                weight_decay=config.weight_decay,
+            )
+        ]
 
     def losses(self, view: View, ctx: Context) -> dict[str, Tensor]:
         agent, trains = view.agent, self.config.trains

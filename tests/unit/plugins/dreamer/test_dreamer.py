@@ -6,6 +6,7 @@ from torch import nn
 
 from reverie.assembly.rehearsal import Rehearsal
 from reverie.contracts import Sampling, View
+from reverie.nn import LaProp
 from reverie.testing.toys import ToyAgent, ToyHead, toy_action, toy_batch
 from reverie_plugins.dreamer.config import DreamerConfig
 from reverie_plugins.dreamer.imagined import choose_starts
@@ -155,6 +156,14 @@ def test_optimizers_have_their_rates_and_their_parameters():
     assert actor.param_groups[0]["params"] == list(agent.actor.parameters())
     assert critic.param_groups[0]["params"] == list(agent.heads["value"].parameters())
     assert learner.trained(agent) == [*agent.actor.parameters(), *agent.heads["value"].parameters()]
+
+
+def test_the_optimizer_is_an_option():
+    _agent, learner, _view, _ctx = make(optimizer="laprop", eps=1e-20, warmup=10, actor_lr=0.1)
+    actor, critic = learner.optimizers()
+    assert type(actor) is type(critic) is LaProp
+    assert (actor.param_groups[0]["warmup"], actor.param_groups[0]["full_lr"]) == (10, 0.1)
+    assert critic.param_groups[0]["eps"] == 1e-20
 
 
 def test_the_learner_saves_its_own_state_only():

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from reverie.assembly.rehearsal import Rehearsal
 from reverie.contracts import Head, Objective, Sampling, Transition, View
+from reverie.nn import LaProp
 from reverie.testing.toys import LinearDynamics, ToyAgent, ToyHead, ToyNormal, ToyObjective, toy_action, toy_batch
 from reverie_plugins.world_model.config import WorldModelConfig
 from reverie_plugins.world_model.learner import WorldModel
@@ -179,3 +180,12 @@ def test_a_model_fits_a_batch():
         optimizer.step()
         totals.append(total.item())
     assert sum(totals[-5:]) < 0.6 * sum(totals[:5])
+
+
+def test_the_optimizer_is_an_option():
+    agent, learner, _view, _ctx = make(optimizer="laprop", lr=0.1, eps=1e-20, warmup=10, weight_decay=0.2)
+    (optimizer,) = learner.optimizers()
+    group = optimizer.param_groups[0]
+    assert type(optimizer) is LaProp
+    assert (group["full_lr"], group["eps"], group["warmup"], group["weight_decay"]) == (0.1, 1e-20, 10, 0.2)
+    assert group["params"] == learner.trained(agent)

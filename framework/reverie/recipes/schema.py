@@ -16,6 +16,8 @@ class Until(Config):
 
     env_steps: int | None = Field(default=None, gt=0)
     """Environment steps (frames) since this stage began."""
+    agent_steps: int | None = Field(default=None, gt=0)
+    """Decisions since this stage began: frames divided by the action repeat."""
     updates: int | None = Field(default=None, gt=0)
     """Gradient updates since this stage began."""
     episodes: int | None = Field(default=None, gt=0)
@@ -28,7 +30,7 @@ class Until(Config):
     @model_validator(mode="after")
     def _one_given(self) -> Self:
         if all(value is None for value in self.model_dump().values()):
-            raise ValueError("say when the stage ends: env_steps, updates, episodes, minutes or generations")
+            raise ValueError("say when the stage ends: env_steps, agent_steps, updates, episodes, minutes or generations")
         return self
 
 

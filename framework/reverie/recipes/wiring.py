@@ -253,7 +253,7 @@ class Wiring:
         evolves = any("evolution" in choice.provides for choice in choices)
         moves = {"minutes"}
         if stage.collect.policy != "none" or evolves:
-            moves |= {"env_steps", "episodes"}
+            moves |= {"env_steps", "agent_steps", "episodes"}
         if choices:
             moves |= {"updates", "generations"} if evolves else {"updates"}
         given = [name for name, value in stage.until.model_dump().items() if value is not None]

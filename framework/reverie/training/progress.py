@@ -157,7 +157,7 @@ class RunProgress(Callback):
             return f"{counters.env_steps:,} / {int(end):,} frames"
         name = next(iter(until))
         done = getattr(counters, name) - getattr(cursor.began, name)
-        return f"{frames}, {done:,.0f} / {until[name]:,.0f} {name}"
+        return f"{frames}, {done:,.0f} / {until[name]:,.0f} {name.replace('agent_steps', 'decisions')}"
 
     def _facts(self, module: AgentModule) -> list[str]:
         counters, recent = module.counters, module.ticker.episodes

@@ -61,7 +61,7 @@ class StageCursor:
         In stages that collect, the steps collected last are still learned from when they were the last ones.
         """
         ended = self.ended(counters)
-        if ended not in ("env_steps", "episodes") or self.stage.collect.policy == "none":
+        if ended not in ("env_steps", "agent_steps", "episodes") or self.stage.collect.policy == "none":
             return ended is not None
         learning = ("updates", "generations", "seconds")
         mine, all_of = self.until[self.index], self.budget

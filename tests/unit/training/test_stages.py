@@ -39,6 +39,7 @@ def test_stages_follow_one_another_and_each_counts_from_its_own_beginning() -> N
     ("until", "counters"),
     [
         ({"updates": 3}, Counters(updates=3)),
+        ({"agent_steps": 5}, Counters(agent_steps=5, env_steps=20)),
         ({"episodes": 2}, Counters(episodes=2)),
         ({"minutes": 0.5}, Counters(seconds=30.0)),
         ({"generations": 4}, Counters(generations=4)),

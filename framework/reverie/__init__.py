@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from reverie.api import load, resume, train
     from reverie.errors import EnvironmentFault, NumericalFault, PluginError, Problem, ReverieError
-    from reverie.extension.config import ActorConfig, Config, LearnerConfig
+    from reverie.extension.config import ActorConfig, Config, LearnerConfig, PlannerConfig
     from reverie.extension.spec import API_VERSION, ComponentSpec, Needs, hookimpl
 
 __version__ = "0.1.0"
@@ -24,6 +24,7 @@ __all__ = [
     "LearnerConfig",
     "Needs",
     "NumericalFault",
+    "PlannerConfig",
     "PluginError",
     "Problem",
     "ReverieError",
@@ -41,6 +42,7 @@ _LAZY = {
     "ActorConfig": "reverie.extension.config",
     "Config": "reverie.extension.config",
     "LearnerConfig": "reverie.extension.config",
+    "PlannerConfig": "reverie.extension.config",
     "EnvironmentFault": "reverie.errors",
     "NumericalFault": "reverie.errors",
     "PluginError": "reverie.errors",

@@ -30,7 +30,18 @@ CONFIGURATIONS = {
             {},
             {"warm_start": True, "momentum": 0.1, "horizon": 5},
             {"bootstrap": True, "particles": 2, "horizon": 5, "discount": 0.9},
+            {"noise": "truncated", "std": 0.5, "min_std": 0.0, "momentum": 0.1, "warm_start": True, "horizon": 4},
         ],
+        # slow noise is not made for a problem whose answer is one quick move
+        "icem": [{"horizon": 3}, {"horizon": 1, "colour": 0.0}, {"horizon": 3, "kept": 0.0, "colour": 0.5}],
+        "mppi": [
+            {"horizon": 2},
+            {"bootstrap": True, "proposals": 24, "execute": "mean"},
+            {"warm_start": False, "horizon": 2, "noise": False, "temperature": 5.0},
+        ],
+        "guided": [{"horizon": 4}, {"bootstrap": True, "horizon": 3, "candidates": 1}],
+        "gradient": [{"horizon": 4}, {"candidates": 1, "std": 0.0, "warm_start": False, "bootstrap": True}],
+        "exhaustive": [{}, {"horizon": 1, "bootstrap": True}],
     },
 }
 """Options besides the defaults with which a component is tested, by kind and name."""
@@ -71,7 +82,8 @@ def test_nothing_is_left_out() -> None:
     declared = {(component.kind, component.name) for component in PLUGINS.catalogue.components()}
     expected = {
         ("dynamics", "rssm"), ("actor", "mlp"),
-        *[("planner", name) for name in ("actor", "random_shooting", "cem")],
+        *[("planner", name) for name in ("actor", "random_shooting", "cem", "icem", "mppi", "guided")],
+        *[("planner", name) for name in ("gradient", "exhaustive")],
         *[("encoder", name) for name in ("auto", "vector", "image")],
         *[("decoder", name) for name in ("auto", "vector", "image")],
         *[("objective", name) for name in ("reconstruction", "contrastive")],

@@ -226,7 +226,54 @@ def test_chunks_do_not_change_scores():
         parted = Imagination(parts, chunk_rows=rows).score(
             starts([1.0, 2.0, 3.0, -1.0]), actions, sampling=Sampling(), risk=0.1
         )
-        torch.testing.assert_close(parted, whole, rtol=0, atol=0)
+        torch.testing.assert_close(parted, whole, rtol=1e-14, atol=1e-14)  # the last bit is the vector unit's
+
+
+@pytest.mark.parametrize("by", ["reward", "cost", "reward_minus_cost"])
+@pytest.mark.parametrize("continues", [True, False])
+@pytest.mark.parametrize("bootstrap", [True, False])
+def test_what_a_plan_is_judged_by_is_an_option_of_the_score(by: Any, continues: bool, bootstrap: bool):
+    """Costs of a user's own head count negative; predicted ends count, or do not."""
+    parts = agent(cost=Read(lambda x: (x - 2).square()))
+    values, actions = [1.0, -0.5], plans(2, 3)
+    found = Imagination(parts).score(
+        starts(values), actions, sampling=Sampling(), discount=0.8, by=by, continues=continues, bootstrap=bootstrap
+    )
+    for b, start in enumerate(values):
+        for n in range(3):
+            x, total, weight = start, 0.0, 1.0
+            for action in actions[b, n, :, 0].tolist():
+                x = 0.9 * x + action
+                reward, cost = 2 * x - 1, (x - 2) ** 2
+                total += weight * {"reward": reward, "cost": -cost, "reward_minus_cost": reward - cost}[by]
+                weight *= 0.8 * (sigmoid(x) if continues else 1.0)
+            total += weight * (3 * x + 1) if bootstrap else 0.0
+            assert float(found[b, n]) == pytest.approx(total), (b, n)
+
+
+def test_a_cost_is_read_without_any_reward_head():
+    parts = agent(cost=Read(torch.square))
+    del parts.heads["reward"]
+    found = Imagination(parts).score(starts([2.0]), torch.zeros(1, 1, 1, 1).double(), sampling=Sampling(), by="cost")
+    assert float(found) == pytest.approx(-(1.8**2))
+    del parts.heads["cost"]
+    with pytest.raises(KeyError, match="heads/cost"):
+        Imagination(parts).score(starts([2.0]), plans(1, 1), sampling=Sampling(), by="cost")
+
+
+def test_imagined_steps_are_counted():
+    imagination = Imagination(agent(), chunk_rows=4)
+    imagination.score(starts([0.0, 1.0]), plans(2, 5), sampling=Sampling(), particles=3)
+    assert imagination.imagined == 2 * 5 * 3 * H
+    imagination.rollout(starts([0.0, 1.0]), lambda *_: torch.zeros(2, 1).double(), 7, Sampling())
+    assert imagination.imagined == 2 * 5 * 3 * H + 2 * 7
+
+
+def test_a_value_of_actions_cannot_be_asked_without_an_actor():
+    parts = agent(value=Read(lambda x, a: x + a, "before_action"))
+    assert Imagination(parts).has_value
+    parts.actor = None
+    assert not Imagination(parts).has_value
 
 
 @pytest.mark.parametrize("particles", [1, 2, 4])

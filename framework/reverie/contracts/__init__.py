@@ -2,7 +2,7 @@
 
 from reverie.contracts.agent import AgentParts
 from reverie.contracts.batch import Batch
-from reverie.contracts.behaviour import Act, Actor, Carry, Imagination, Planner, SearchPlanner, Trajectory
+from reverie.contracts.behaviour import Act, Actor, Carry, Imagination, Planner, ScoreBy, SearchPlanner, Trajectory
 from reverie.contracts.environment import EnvironmentFactory
 from reverie.contracts.freezing import frozen, thawed
 from reverie.contracts.latent import Latent
@@ -52,6 +52,7 @@ __all__ = [
     "Policy",
     "Run",
     "Sampling",
+    "ScoreBy",
     "SearchPlanner",
     "Trajectory",
     "Transition",

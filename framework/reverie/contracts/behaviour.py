@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 from torch import Tensor, nn
 
@@ -18,6 +18,10 @@ Carry = dict[str, Tensor]
 
 Act = Callable[[Latent, Sampling], Tensor]
 """(N,) states -> (N, A) actions, inside a rollout."""
+
+
+ScoreBy = Literal["reward", "cost", "reward_minus_cost"]
+"""What a plan is judged by: expected rewards, expected costs (of a user's own head `heads/cost`), or both."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,9 @@ class Imagination(Protocol):
         ...
 
     @property
-    def has_value(self) -> bool: ...
+    def has_value(self) -> bool:
+        """Whether `value` can be asked."""
+        ...
 
     def score(
         self,
@@ -73,6 +79,8 @@ class Imagination(Protocol):
         discount: float = 1.0,
         bootstrap: bool = False,
         risk: float = 0.0,
+        continues: bool = True,
+        by: ScoreBy = "reward",
     ) -> Tensor:
         """Score candidate plans.
 
@@ -83,10 +91,17 @@ class Imagination(Protocol):
             discount: per step.
             bootstrap: add the value of the last state.
             risk: subtract this many standard deviations over the particles.
+            continues: weigh every step by the predicted chance of having come so far (with a continue head).
+            by: rewards, costs (counted negative), or rewards minus costs.
 
         Returns:
             (B, N) scores; higher is better. Not-a-number becomes -inf.
         """
+        ...
+
+    def chose(self, plans: Tensor) -> None:
+        """A planner that searches says which plans (B, H, A) it settled on. Nothing follows from it unless somebody
+        watches (`reverie plan`)."""
         ...
 
 

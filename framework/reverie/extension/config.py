@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from reverie.extension.spec import Needs
 
@@ -29,6 +29,55 @@ class Config(BaseModel):
 
 class ActorConfig(Config):
     """What every actor's options share (nothing yet: the type marks the kind)."""
+
+
+class PlannerConfig(Config):
+    """What the options of planners that search share: how long a plan is, and how `Imagination.score` judges it."""
+
+    horizon: int = Field(default=12, gt=0)
+    """Steps of a plan, H."""
+    score_by: Literal["reward", "cost", "reward_minus_cost"] = "reward"
+    """What a plan is judged by: the reward that `heads/reward` expects, minus the cost that a head of your own in
+    `heads/cost` expects, or both."""
+    discount: float = Field(default=1.0, gt=0, le=1)
+    """Discount per imagined step."""
+    continues: bool = True
+    """Weigh every step by the predicted chance that the episode has come so far (where there is a continue head)."""
+    bootstrap: bool | None = None
+    """Add the value of the last imagined state. Null does so where the recipe has a value head; true needs one."""
+    particles: int | None = Field(default=None, gt=0)
+    """Imagined copies of every plan, averaged; null means one, or one per member of an ensemble."""
+    risk: float = 0.0
+    """Standard deviations over the particles that are subtracted from a plan's score; negative seeks risk."""
+
+    @model_validator(mode="after")
+    def _values_are_of_rewards(self) -> Self:
+        if self.bootstrap and self.score_by == "cost":
+            raise ValueError(
+                "the value head predicts rewards: with `score_by: cost` there is nothing to bootstrap from"
+            )
+        return self
+
+    def needs(self) -> Needs:
+        """The heads that the score reads."""
+        heads = {"reward": ("reward",), "cost": ("cost",), "reward_minus_cost": ("reward", "cost")}[self.score_by]
+        return Needs(slots=tuple(f"heads/{name}" for name in (*heads, *(("value",) if self.bootstrap else ()))))
+
+    def scoring(self, has_value: bool) -> dict[str, Any]:
+        """These options as arguments of `Imagination.score`.
+
+        Args:
+            has_value: whether that imagination has a value to bootstrap from.
+        """
+        where_possible = has_value and self.score_by != "cost"
+        return {
+            "by": self.score_by,
+            "discount": self.discount,
+            "continues": self.continues,
+            "bootstrap": where_possible if self.bootstrap is None else self.bootstrap,
+            "particles": self.particles,
+            "risk": self.risk,
+        }
 
 
 class LearnerConfig(Config):

@@ -7,7 +7,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from reverie.contracts import Act, ActionSpec, Carry, Imagination, Latent, Sampling, SearchPlanner, Trajectory
+from reverie.contracts import (
+    Act,
+    ActionSpec,
+    Carry,
+    Imagination,
+    Latent,
+    Sampling,
+    ScoreBy,
+    SearchPlanner,
+    Trajectory,
+)
 
 
 @dataclass(frozen=True)
@@ -120,6 +130,8 @@ class PointMass:
         discount: float = 1.0,
         bootstrap: bool = False,
         risk: float = 0.0,
+        continues: bool = True,
+        by: ScoreBy = "reward",
     ) -> Tensor:
         B, N, H, A = actions.shape
         flat = actions.reshape(B * N, H, A)
@@ -127,6 +139,9 @@ class PointMass:
         trajectory = self.rollout(start.repeat(N), lambda _state, _sampling: flat[:, next(steps)], H, sampling)
         scores = self.returns(trajectory, discount, bootstrap).reshape(B, N)
         return torch.where(scores.isnan(), torch.full_like(scores, -torch.inf), scores)
+
+    def chose(self, plans: Tensor) -> None:
+        """Nobody watches."""
 
 
 class ToyPlanner(SearchPlanner):

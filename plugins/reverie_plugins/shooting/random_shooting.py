@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
 from reverie.contracts import ActionSpec, Actor, Carry, Imagination, Latent, Sampling, SearchPlanner
-from reverie_plugins.shooting.plans import uniform_plans
+from reverie_plugins.shooting.plans import best_of, uniform_plans
 
 if TYPE_CHECKING:
     from reverie_plugins.shooting.config import RandomShootingConfig
@@ -27,14 +26,8 @@ class RandomShooting(SearchPlanner):
         config = self.config
         (B,) = latent.batch_shape
         plans = uniform_plans(self.action, (B, config.candidates, config.horizon), latent.features, sampling)
-        scores = imagination.score(
-            latent,
-            plans,
-            sampling=sampling,
-            particles=config.particles,
-            discount=config.discount,
-            bootstrap=config.bootstrap,
-            risk=config.risk,
-        )  # (B, N)
-        best = scores.argmax(1)  # (B,)
-        return plans[torch.arange(B, device=best.device), best, 0], carry
+        scoring = config.scoring(imagination.has_value)
+        scores = imagination.score(latent, plans, sampling=sampling, **scoring)  # (B, N)
+        best = best_of(plans, scores, 1).plans[:, 0]  # (B, H, A)
+        imagination.chose(best)
+        return best[:, 0], carry

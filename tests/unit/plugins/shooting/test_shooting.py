@@ -6,10 +6,13 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from reverie.contracts import Sampling
+from reverie.testing.planner_checks import Guide
 from reverie.testing.toys import PointMass, point_latent, toy_action
-from reverie_plugins.shooting import reverie_components
 from reverie_plugins.shooting.cem import CEM
-from reverie_plugins.shooting.config import CEMConfig, RandomShootingConfig
+from reverie_plugins.shooting.config import CEMConfig, GuidedConfig, ICEMConfig, MPPIConfig, RandomShootingConfig
+from reverie_plugins.shooting.guided import Guided
+from reverie_plugins.shooting.icem import ICEM
+from reverie_plugins.shooting.mppi import MPPI
 from reverie_plugins.shooting.plans import uniform_plans
 from reverie_plugins.shooting.random_shooting import RandomShooting
 
@@ -26,6 +29,17 @@ class Spy(PointMass):
         self.scored.append(actions)
         self.options.append(options)
         return super().score(start, actions, sampling=sampling, **options)
+
+
+class Watched(PointMass):
+    """Keeps the plans that planners settled on."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.settled: list[Tensor] = []
+
+    def chose(self, plans: Tensor) -> None:
+        self.settled.append(plans)
 
 
 def sampling(B: int = 1, seed: int = 0) -> Sampling:
@@ -52,13 +66,51 @@ def test_every_candidate_lies_within_the_action_space(kind: str):
 
 def test_score_options_reach_the_imagination():
     world = Spy(toy_action())
-    options = {"particles": 3, "discount": 0.9, "bootstrap": True, "risk": 0.5}
-    for planner in (
-        CEM(CEMConfig(candidates=8, elites=2, iterations=1, **options), world.action, None),
+    options = {
+        "particles": 3, "discount": 0.9, "bootstrap": True, "risk": 0.5, "continues": False,
+        "score_by": "reward_minus_cost",
+    }  # fmt: skip
+    few = {"candidates": 8, "elites": 2, "iterations": 1}
+    planners = [
+        CEM(CEMConfig(**few, **options), world.action, None),
+        ICEM(ICEMConfig(**few, **options), world.action, None),
+        MPPI(MPPIConfig(**few, **options), world.action, None),
         RandomShooting(RandomShootingConfig(candidates=8, **options), world.action, None),
-    ):
+        Guided(GuidedConfig(candidates=8, **options), world.action, Guide(world)),
+    ]
+    for planner in planners:
         planner.plan(world.starts(1), planner.initial(1), world, explore=False, sampling=sampling())
-    assert world.options == [options, options]
+    options["by"] = options.pop("score_by")
+    assert world.options == [options] * len(planners)
+
+
+@pytest.mark.parametrize("has_value", [True, False])
+def test_a_value_is_used_where_there_is_one_unless_the_recipe_says_otherwise(has_value: bool):
+    """Note 24."""
+    world = Spy(toy_action(), has_value=has_value)
+    for choice in (None, False, *([True] if has_value else [])):
+        planner = RandomShooting(RandomShootingConfig(candidates=8, bootstrap=choice), world.action, None)
+        planner.plan(world.starts(1), {}, world, explore=False, sampling=sampling())
+        assert world.options[-1]["bootstrap"] is (has_value if choice is None else choice)
+    cost = RandomShootingConfig(score_by="cost").scoring(has_value=True)
+    assert cost["bootstrap"] is False, "values are of rewards"
+
+
+def test_planners_say_what_they_settled_on():
+    world = Watched(toy_action())
+    few = {"candidates": 8, "elites": 2, "iterations": 2, "horizon": 3}
+    for planner in (
+        CEM(CEMConfig(**few), world.action, None),
+        ICEM(ICEMConfig(**few), world.action, None),
+        MPPI(MPPIConfig(**few), world.action, None),
+        RandomShooting(RandomShootingConfig(candidates=8, horizon=3), world.action, None),
+        Guided(GuidedConfig(candidates=8, horizon=3), world.action, Guide(world)),
+    ):
+        action, _ = planner.plan(world.starts(2), planner.initial(2), world, explore=False, sampling=sampling(2))
+        (plan,) = world.settled
+        assert plan.shape == (2, 3, 2)
+        assert torch.equal(plan[:, 0], action)
+        world.settled.clear()
 
 
 def test_random_shooting_executes_the_first_action_of_the_best_plan():
@@ -137,7 +189,9 @@ def test_the_same_generators_give_the_same_plan(kind: str):
     ("options", "message"),
     [
         ({"horizon": 0}, "horizon"),
-        ({"elites": 200}, "elites"),
+        ({"elites": 200}, r"elites \(200\) cannot be more than candidates \(128\)"),
+        ({"score_by": "cost", "bootstrap": True}, "nothing to bootstrap"),
+        ({"noise": "pink"}, "noise"),
         ({"candidates": 0}, "candidates"),
         ({"particles": 0}, "particles"),
         ({"discount": 1.5}, "discount"),
@@ -149,9 +203,97 @@ def test_bad_options_are_refused(options: dict[str, Any], message: str):
         CEMConfig(**options)
 
 
+@pytest.mark.parametrize(
+    ("config", "options", "message"),
+    [
+        (MPPIConfig, {"proposals": 600}, r"proposals \(600\) cannot be more than candidates \(512\)"),
+        (MPPIConfig, {"min_std": 3.0}, r"min_std \(3.0\) cannot be more than max_std \(2.0\)"),
+        (ICEMConfig, {"decay": 0.5}, "decay"),
+        (ICEMConfig, {"elites": 300}, "cannot be more than candidates"),
+        (GuidedConfig, {"candidates": 0}, "candidates"),
+    ],
+)
+def test_bad_options_of_the_others_are_refused(config: Any, options: dict[str, Any], message: str):
+    with pytest.raises(ValidationError, match=message):
+        config(**options)
+
+
+def test_planners_without_the_actor_that_they_ask_for_say_so():
+    action = toy_action()
+    with pytest.raises(ValueError, match="fill the slot `actor`"):
+        Guided(GuidedConfig(), action, None)
+    with pytest.raises(ValueError, match="fill the slot `actor`"):
+        MPPI(MPPIConfig(proposals=3), action, None)
+    assert MPPI(MPPIConfig(), action, None).proposals == 0
+
+
+@pytest.mark.parametrize("kind", ["continuous", "discrete"])
+def test_guided_plans_are_the_actors_and_one_is_its_most_likely(kind: str):
+    world = Spy(toy_action(kind, 3))
+    guide = Guide(world)
+    planner = Guided(GuidedConfig(candidates=400, horizon=2), world.action, guide)
+    latent = world.starts(2)
+    planner.plan(latent, {}, world, explore=False, sampling=sampling(2).with_mode("mode"))
+    plans = world.scored[0]  # (2, 40, 2, 3)
+    assert plans.shape == (2, 400, 2, 3)
+    torch.testing.assert_close(plans[:, 0, 0], guide.policy(latent).mode)
+    assert len(plans[0].flatten(1).unique(dim=0)) > 1, "drawn although the mode was asked for"
+    if kind == "continuous":
+        spread = plans[:, 1:, 0] - guide.policy(latent).mean[:, None]
+        assert float(spread.abs().max()) < 0.5
+        assert float(spread.std()) == pytest.approx(0.1, abs=0.03)
+
+
+def test_mppi_proposals_take_part_in_every_round_and_are_drawn_once():
+    world = Spy(toy_action(size=2))
+    planner = MPPI(MPPIConfig(candidates=20, elites=4, proposals=6), world.action, Guide(world))
+    planner.plan(world.starts(2), planner.initial(2), world, explore=False, sampling=sampling(2))
+    assert len(world.scored) == 6
+    for plans in world.scored:
+        assert plans.shape == (2, 20, 3, 2)
+        assert torch.equal(plans[:, :6], world.scored[0][:, :6])
+        assert not torch.equal(plans[:, 6:], world.scored[0][:, 6:]) or plans is world.scored[0]
+
+
+def test_icem_keeps_elites_for_the_next_round_and_the_next_step():
+    world = Spy(toy_action(size=1))
+    config = ICEMConfig(horizon=3, candidates=12, elites=4, kept=0.5, iterations=2)
+    planner = ICEM(config, world.action, None)
+    latent = world.starts(2)
+    scores: list[Tensor] = []
+    carry = planner.initial(2)
+    _, carry = planner.plan(latent, carry, world, explore=False, sampling=sampling(2))
+    for plans in list(world.scored):
+        scores.append(world.score(latent, plans, sampling=sampling(2)))
+    first, second = world.scored[:2]
+    for b in range(2):
+        best = first[b][scores[0][b].topk(2).indices]  # kept: the two best of the round before
+        assert torch.equal(second[b, 9:11], best)
+        final = second[b][scores[1][b].topk(2).indices]
+        assert torch.equal(carry["elites"][b, :, :2], final[:, 1:])
+    world.scored.clear()
+    planner.plan(latent, carry, world, explore=False, sampling=sampling(2, seed=9))
+    assert torch.equal(world.scored[0][:, 12:, :2], carry["elites"][:, :, :2])
+    assert bool((world.scored[0][:, 12:, 2] != 0).all()), "their last action is new"
+
+
+def test_icem_of_an_environment_that_begins_ignores_what_lies_in_its_memory():
+    world = PointMass(toy_action(size=1))
+    planner = ICEM(ICEMConfig(horizon=3, candidates=12, elites=4), world.action, None)
+    latent, junk = world.starts(1), planner.initial(1)
+    junk["elites"] = torch.full_like(junk["elites"], 0.77)
+    found = [
+        planner.plan(latent, carry, world, explore=False, sampling=sampling())[0]
+        for carry in (planner.initial(1), junk)
+    ]
+    assert torch.equal(*found)
+
+
 def test_needs_follow_the_options():
-    assert CEMConfig().needs().slots == ()
-    assert CEMConfig(bootstrap=True).needs().slots == ("heads/value",)
-    for spec in reverie_components():
-        assert spec.needs.slots == ("heads/reward",)
-        assert {"continuous", "discrete"} <= spec.provides
+    assert CEMConfig().needs().slots == ("heads/reward",)
+    assert CEMConfig(bootstrap=True).needs().slots == ("heads/reward", "heads/value")
+    assert CEMConfig(score_by="cost").needs().slots == ("heads/cost",)
+    assert ICEMConfig(score_by="reward_minus_cost").needs().slots == ("heads/reward", "heads/cost")
+    assert MPPIConfig().needs().provides == {}
+    assert MPPIConfig(proposals=0).needs().provides == {}
+    assert MPPIConfig(proposals=5).needs().provides == {"actor": ("proposal",)}

@@ -9,14 +9,15 @@ PLUGINS = load_plugins()
 BUILTIN = [record.name for record in PLUGINS.records if record.distribution == "reverie"]
 
 SMALL_RSSM = {"deter": 16, "hidden": 16}
+BLOCKS = {**SMALL_RSSM, "blocks": 4, "prior_layers": 2, "norm": "rms"}
 CONFIGURATIONS = {
     "dynamics": {
         "rssm": [
             {},
             {"latent": "gaussian", **SMALL_RSSM},
             {**SMALL_RSSM, "groups": 3, "classes": 5, "unimix": 0.0, "norm": "none", "activation": "elu", "layers": 2},
-            {**SMALL_RSSM, "norm": "rms", "kl": {"free": "mean", "free_nats": 0.0, "balance": 0.8}},
-            {**SMALL_RSSM, "latent": "gaussian", "kl": {"free": "element", "free_nats": 3.0}},
+            {**BLOCKS, "initial": "learned", "kl": {"free": "mean", "free_nats": 0.0, "balance": 0.8}},
+            {**SMALL_RSSM, "cell": "standard", "latent": "gaussian", "kl": {"free": "element", "free_nats": 3.0}},
             {**SMALL_RSSM, "latent": "gaussian", "kl": {"free": "element", "free_nats": 0.0}},
         ]
     },

@@ -1,6 +1,7 @@
 """The shelf: blocks, distributions and formulas that components share."""
 
-from reverie.nn.blocks import MLP, ActivationName, Dense, LatentMLP, Norm, NormName, activate, linear
+from reverie.nn.block_linear import BlockLinear
+from reverie.nn.blocks import MLP, ActivationName, Dense, LatentMLP, Norm, NormName, activate, has_bias, linear
 from reverie.nn.conv import ConvDecoder, ConvEncoder
 from reverie.nn.distributions import (
     Bernoulli,
@@ -19,7 +20,7 @@ from reverie.nn.laprop import LaProp
 from reverie.nn.losses import nll
 from reverie.nn.normalize import RunningNormalizer
 from reverie.nn.optim import OptimizerName, adam, clip_adaptively, make_optimizer, warm_up
-from reverie.nn.recurrent import GRUCell
+from reverie.nn.recurrent import BlockGRU, GRUCell, StandardGRUCell
 from reverie.nn.returns import ReturnScale, lambda_return, trajectory_weights
 from reverie.nn.slow import SlowCopy
 from reverie.nn.symlog import symexp, symlog
@@ -29,6 +30,8 @@ __all__ = [
     "MLP",
     "ActivationName",
     "Bernoulli",
+    "BlockGRU",
+    "BlockLinear",
     "ConvDecoder",
     "ConvEncoder",
     "Dense",
@@ -44,6 +47,7 @@ __all__ = [
     "RunningNormalizer",
     "SlowCopy",
     "SquaredError",
+    "StandardGRUCell",
     "SymlogSquaredError",
     "TanhNormal",
     "TwoHot",
@@ -51,6 +55,7 @@ __all__ = [
     "adam",
     "clip_adaptively",
     "draw_from",
+    "has_bias",
     "kl_balanced",
     "kl_joint",
     "lambda_return",

@@ -53,6 +53,12 @@ def linear(inputs: int, outputs: int, *, bias: bool = True, scale: float = 1.0) 
     return layer
 
 
+def has_bias(norm: NormName) -> bool:
+    """Whether a linear layer before this norm has a bias: LayerNorm brings its own, RMSNorm neither has one nor
+    cancels it."""
+    return norm != "layer"
+
+
 class Norm(nn.Module):
     """Normalises the last dimension: LayerNorm or RMSNorm with a learned gain (and bias), or nothing."""
 
@@ -72,13 +78,13 @@ class Norm(nn.Module):
 
 
 class Dense(nn.Module):
-    """activation(norm(linear(x))). The linear layer has no bias where a norm would cancel or replace it."""
+    """activation(norm(linear(x))). The linear layer has no bias where the norm has one."""
 
     def __init__(
         self, inputs: int, outputs: int, norm: NormName = "layer", activation: ActivationName = "silu"
     ) -> None:
         super().__init__()
-        self.linear = linear(inputs, outputs, bias=norm == "none")
+        self.linear = linear(inputs, outputs, bias=has_bias(norm))
         self.norm = Norm(outputs, norm)
         self.activation: ActivationName = activation
 
@@ -154,7 +160,7 @@ class LatentMLP(nn.Module):
         super().__init__()
         scale = 0.0 if zero_output else output_scale
         first = units if layers else outputs
-        plain = norm == "none" or not layers
+        plain = has_bias(norm) or not layers
         self.first = linear(feature_size, first, bias=plain, scale=1.0 if layers else scale)
         self.second = linear(inputs, first, bias=False, scale=1.0 if layers else scale) if inputs else None
         self.norm = Norm(first, norm) if layers else None

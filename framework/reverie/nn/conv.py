@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from reverie.nn.blocks import ActivationName, Norm, NormName, activate, initialize, linear
+from reverie.nn.blocks import ActivationName, Norm, NormName, activate, has_bias, initialize, linear
 
 
 def halvings(height: int, width: int, smallest: int = 4) -> list[tuple[int, int]]:
@@ -71,11 +71,11 @@ class ConvEncoder(nn.Module):
         sizes = halvings(height, width, smallest)
         blocks: list[nn.Module] = []
         for index in range(len(sizes) - 1):
-            conv = nn.Conv2d(channels, depth * 2**index, 4, 2, 1, bias=norm == "none")
+            conv = nn.Conv2d(channels, depth * 2**index, 4, 2, 1, bias=has_bias(norm))
             blocks.append(_Block(conv, norm, activation))
             channels = depth * 2**index
         if not blocks:
-            blocks.append(_Block(nn.Conv2d(channels, depth, 3, 1, 1, bias=norm == "none"), norm, activation))
+            blocks.append(_Block(nn.Conv2d(channels, depth, 3, 1, 1, bias=has_bias(norm)), norm, activation))
             channels = depth
         self.blocks = nn.ModuleList(blocks)
         self.output_size = channels * sizes[-1][0] * sizes[-1][1]
@@ -115,7 +115,7 @@ class ConvDecoder(nn.Module):
             after = channels if last else depth * 2 ** (index - 1)
             # What halving rounded away is put back.
             extra = (sizes[index][0] - 2 * sizes[index + 1][0], sizes[index][1] - 2 * sizes[index + 1][1])
-            conv = nn.ConvTranspose2d(before, after, 4, 2, 1, extra, bias=last or norm == "none")
+            conv = nn.ConvTranspose2d(before, after, 4, 2, 1, extra, bias=last or has_bias(norm))
             blocks.append(_Block(conv, "none" if last else norm, "none" if last else activation))
             before = after
         if not blocks:

@@ -1,10 +1,11 @@
-"""The recurrent cell of the RSSM."""
+"""The recurrent cells of the RSSM."""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from reverie.nn.blocks import Norm, NormName, linear
+from reverie.nn.block_linear import BlockLinear
+from reverie.nn.blocks import ActivationName, Dense, Norm, NormName, activate, has_bias, linear
 
 
 class GRUCell(nn.Module):
@@ -17,7 +18,7 @@ class GRUCell(nn.Module):
 
     def __init__(self, inputs: int, size: int, norm: NormName = "layer") -> None:
         super().__init__()
-        self.linear = linear(inputs + size, 3 * size, bias=norm == "none")
+        self.linear = linear(inputs + size, 3 * size, bias=has_bias(norm))
         self.norm = Norm(3 * size, norm)
 
     def forward(self, x: Tensor, state: Tensor) -> Tensor:
@@ -26,5 +27,79 @@ class GRUCell(nn.Module):
         gates = F.linear(joined, self.linear.weight, self.linear.bias)  # (B, 3 * size)
         gates = self.norm.forward(gates).to(state.dtype)  # mixed precision: the state itself stays precise
         reset, candidate, update = gates.chunk(3, -1)  # each (B, size)
+        candidate = torch.tanh(torch.sigmoid(reset) * candidate)  # (B, size)
+        return torch.lerp(state, candidate, torch.sigmoid(update - 1))  # (B, size)
+
+
+class StandardGRUCell(nn.Module):
+    """The GRU of PlaNet and DreamerV1: torch's and Keras' own, without norm or offset.
+
+    [r, u, c] = W x + b and [r', u', c'] = U state + b'; candidate = tanh(c + sigmoid(r + r') c'),
+    next = (1 - sigmoid(u + u')) candidate + sigmoid(u + u') state. Note that its update gate keeps, where that of
+    `GRUCell` replaces. Weights begin as in Keras: uniform for inputs, orthogonal for the state, biases 0.
+    """
+
+    def __init__(self, inputs: int, size: int) -> None:
+        super().__init__()
+        self.input = nn.Linear(inputs, 3 * size)
+        self.recurrent = nn.Linear(size, 3 * size)
+        nn.init.xavier_uniform_(self.input.weight)
+        nn.init.orthogonal_(self.recurrent.weight)
+        nn.init.zeros_(self.input.bias)
+        nn.init.zeros_(self.recurrent.bias)
+
+    def forward(self, x: Tensor, state: Tensor) -> Tensor:
+        """(B, inputs), (B, size) -> the next state (B, size)."""
+        given = self.input(x).to(state.dtype).chunk(3, -1)  # 3 x (B, size)
+        carried = self.recurrent(state).to(state.dtype).chunk(3, -1)  # 3 x (B, size)
+        reset = torch.sigmoid(given[0] + carried[0])  # (B, size)
+        candidate = torch.tanh(given[2] + reset * carried[2])  # (B, size)
+        return torch.lerp(candidate, state, torch.sigmoid(given[1] + carried[1]))  # (B, size)
+
+
+class BlockGRU(nn.Module):
+    """The recurrent step of DreamerV3's current code: a GRU whose state is worked on in diagonal blocks (note 11).
+
+    State, stochastic state and action pass through a layer each; every block reads its own part of the state and all
+    three, through one hidden block layer and one that gives the gates. What is normalised are these layers, not the
+    gates: reset = sigmoid(r), candidate = tanh(reset * c), update = sigmoid(u - 1).
+
+    Args:
+        size: of the state; a multiple of `blocks`.
+        stoch, action: sizes of the other inputs.
+        hidden: units of the layers that read them.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        stoch: int,
+        action: int,
+        hidden: int,
+        blocks: int,
+        norm: NormName = "rms",
+        activation: ActivationName = "silu",
+    ) -> None:
+        super().__init__()
+        self.blocks = blocks
+        self.activation: ActivationName = activation
+        self.state_in = Dense(size, hidden, norm, activation)
+        self.stoch_in = Dense(stoch, hidden, norm, activation)
+        self.action_in = Dense(action, hidden, norm, activation)
+        self.hidden = BlockLinear(size, size, blocks, shared=3 * hidden, bias=has_bias(norm))
+        self.norm = Norm(size, norm)
+        self.gates = BlockLinear(size, 3 * size, blocks)
+
+    def project(self, action: Tensor) -> Tensor:
+        """(*B, A) -> (*B, hidden): the action's part, which can be computed for all steps at once."""
+        return self.action_in.forward(action)
+
+    def forward(self, state: Tensor, stoch: Tensor, projected: Tensor) -> Tensor:
+        """(B, size), (B, stoch) and the projected action (B, hidden) -> the next state (B, size)."""
+        inputs = torch.cat((self.state_in.forward(state), self.stoch_in.forward(stoch), projected), -1)  # (B, 3 hidden)
+        hidden = self.norm.forward(self.hidden.forward(state, inputs))  # (B, size)
+        gates = self.gates.forward(activate(self.activation, hidden)).to(state.dtype)  # (B, 3 * size)
+        grouped = gates.reshape(len(gates), self.blocks, -1).chunk(3, -1)  # 3 x (B, blocks, size / blocks)
+        reset, candidate, update = (gate.reshape_as(state) for gate in grouped)  # each (B, size)
         candidate = torch.tanh(torch.sigmoid(reset) * candidate)  # (B, size)
         return torch.lerp(state, candidate, torch.sigmoid(update - 1))  # (B, size)

@@ -46,7 +46,18 @@ class RSSMConfig(Config):
     classes: int = Field(default=8, gt=1)
     """Classes of each categorical."""
     layers: int = Field(default=1, gt=0)
-    """Hidden layers of the prior and of the posterior."""
+    """Hidden layers of the posterior, and of the prior unless it has its own number."""
+    prior_layers: int | None = Field(default=None, gt=0)
+    """Hidden layers of the prior; null takes `layers`. Current V3 has 2, with `layers: 1`."""
+    cell: Literal["normalized", "standard"] = "normalized"
+    """`normalized`: the GRU of V2 and V3, whose gates pass through `norm` and whose update begins low. `standard`: the
+    GRU of PlaNet and V1, as torch and Keras have it."""
+    blocks: int = Field(default=1, gt=0)
+    """More than 1 (current V3: 8) works on the recurrent state in so many diagonal blocks behind a hidden layer, which
+    is normalised instead of the gates: cheap for states that are wide. Divides `deter`."""
+    initial: Literal["zeros", "learned"] = "zeros"
+    """The state in which an episode begins: `learned` (V3 of 2023) has a trained deterministic part and the prior's
+    most likely stochastic one."""
     unimix: float = Field(default=0.01, ge=0, lt=1)
     """Share of the uniform distribution in every categorical, in sampling and in the KL alike."""
     min_std: float = Field(default=0.1, gt=0)
@@ -68,7 +79,22 @@ class RSSMConfig(Config):
         "v3_m": {"deter": 1024, "hidden": 640, "groups": 32, "classes": 32},
         "v3_l": {"deter": 2048, "hidden": 768, "groups": 32, "classes": 32},
         "v3_xl": {"deter": 4096, "hidden": 1024, "groups": 32, "classes": 32},
+        "v3_1m": {"deter": 512, "hidden": 64, "groups": 32, "classes": 4},
+        "v3_12m": {"deter": 2048, "hidden": 256, "groups": 32, "classes": 16},
+        "v3_25m": {"deter": 3072, "hidden": 384, "groups": 32, "classes": 24},
+        "v3_50m": {"deter": 4096, "hidden": 512, "groups": 32, "classes": 32},
+        "v3_100m": {"deter": 6144, "hidden": 768, "groups": 32, "classes": 48},
+        "v3_200m": {"deter": 8192, "hidden": 1024, "groups": 32, "classes": 64},
+        "v3_400m": {"deter": 12288, "hidden": 1536, "groups": 32, "classes": 96},
     }
+
+    @model_validator(mode="after")
+    def _blocks_fit(self) -> Self:
+        if self.deter % self.blocks:
+            raise ValueError(f"`blocks` must divide `deter`: {self.blocks} does not divide {self.deter}")
+        if self.blocks > 1 and self.cell == "standard":
+            raise ValueError("`cell: standard` has no blocks: leave `blocks` at 1")
+        return self
 
     @property
     def stoch_size(self) -> int:

@@ -2,18 +2,33 @@
 
 deter_t = GRU(deter_{t-1}, [stoch_{t-1}, action_t])     prior: stoch_t ~ p(. | deter_t)
                                                     posterior: stoch_t ~ q(. | deter_t, embed_t)
+
+Which GRU, and from which state an episode begins, are options: the versions of the papers differ in both.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from reverie.contracts import ActionSpec, Dynamics, Observed, Sampling, View
-from reverie.nn import MLP, GRUCell, Norm, OneHot, activate, kl_balanced, kl_joint, linear
+from reverie.nn import (
+    MLP,
+    BlockGRU,
+    GRUCell,
+    Norm,
+    OneHot,
+    StandardGRUCell,
+    activate,
+    has_bias,
+    kl_balanced,
+    kl_joint,
+    linear,
+)
 from reverie.nn.distributions import Normal
 from reverie_plugins.rssm.config import RSSMConfig
 from reverie_plugins.rssm.latent import Categorical, Gaussian, RSSMLatent
@@ -35,12 +50,24 @@ class RSSM(Dynamics[RSSMLatent]):
             if config.latent == "categorical"
             else Gaussian(config.stoch_size, config.min_std)
         )
-        plain, hidden = config.norm == "none", config.hidden
-        self.stoch_in = linear(self.family.size, hidden, bias=False)
-        self.action_in = linear(action.size, hidden, bias=plain)
-        self.input_norm = Norm(hidden, config.norm)
-        self.cell = GRUCell(hidden, config.deter, config.norm)
-        self.prior = MLP(config.deter, hidden, config.layers, self.family.outputs, config.norm, config.activation)
+        plain, hidden = has_bias(config.norm), config.hidden
+        if config.blocks > 1:
+            self.core: BlockGRU | None = BlockGRU(
+                config.deter, self.family.size, action.size, hidden, config.blocks, config.norm, config.activation
+            )
+        else:
+            self.core = None
+            self.stoch_in = linear(self.family.size, hidden, bias=False)
+            self.action_in = linear(action.size, hidden, bias=plain)
+            self.input_norm = Norm(hidden, config.norm)
+            self.cell: GRUCell | StandardGRUCell = (
+                StandardGRUCell(hidden, config.deter)
+                if config.cell == "standard"
+                else GRUCell(hidden, config.deter, config.norm)
+            )
+        layers = config.prior_layers or config.layers
+        self.prior = MLP(config.deter, hidden, layers, self.family.outputs, config.norm, config.activation)
+        self.start = nn.Parameter(torch.zeros(config.deter)) if config.initial == "learned" else None
         self.deter_in = linear(config.deter, hidden, bias=False)
         self.embed_in = linear(embed_size, hidden, bias=plain)
         self.posterior_norm = Norm(hidden, config.norm)
@@ -48,9 +75,17 @@ class RSSM(Dynamics[RSSMLatent]):
         self.feature_size = self.code_size = config.deter + self.family.size
 
     def initial(self, batch_size: int) -> RSSMLatent:
-        weight = self.stoch_in.weight
-        latent: RSSMLatent = self.family.initial(weight.new_zeros(batch_size, self.config.deter))
-        return latent
+        return self._fresh(batch_size).detach()
+
+    def _fresh(self, batch_size: int) -> RSSMLatent:
+        """(B,) states of beginning episodes; where they are learned, with the graph of the deterministic part."""
+        if self.start is None:
+            latent: RSSMLatent = self.family.initial(self.deter_in.weight.new_zeros(batch_size, self.config.deter))
+            return latent
+        deter = torch.tanh(self.start).expand(batch_size, -1)  # (B, D)
+        with torch.no_grad():
+            prior = self._prior(deter, None, Sampling(mode="mode"))
+        return replace(prior, deter=deter)
 
     def observe(
         self,
@@ -62,8 +97,9 @@ class RSSM(Dynamics[RSSMLatent]):
         sampling: Sampling,
     ) -> Observed[RSSMLatent]:
         rows = len(is_first)
-        start = self.initial(rows) if state is None else state
+        start = self._fresh(rows) if state is None else state
         deter, stoch = start.deter, start.stoch.flatten(1)  # (B, D), (B, S)
+        fresh = None if self.start is None else self._fresh(1)  # what forgetting leaves where it is not zero
         forget = is_first.unsqueeze(-1)  # (B, T, 1)
         actions = self._project_action(action.masked_fill(forget, 0.0)).unbind(1)  # T x (B, hidden)
         embeds = self.embed_in(embed).unbind(1)  # T x (B, hidden)
@@ -71,7 +107,12 @@ class RSSM(Dynamics[RSSMLatent]):
         for forget_t, action_t, embed_t in zip(forget.unbind(1), actions, embeds, strict=True):
             # Noise is drawn step by step so that a chunk observed in parts gives the numbers of the whole.
             noise = self.family.noise(sampling, rows, 2, deter)  # (B, 2, G), or None
-            deter = self._advance(deter.masked_fill(forget_t, 0.0), stoch.masked_fill(forget_t, 0.0), action_t)
+            if fresh is None:
+                deter, stoch = deter.masked_fill(forget_t, 0.0), stoch.masked_fill(forget_t, 0.0)
+            else:
+                deter = torch.where(forget_t, fresh.deter, deter)  # (B, D)
+                stoch = torch.where(forget_t, fresh.stoch.flatten(1), stoch)  # (B, S)
+            deter = self._advance(deter, stoch, action_t)
             posterior = self._posterior(deter, embed_t)
             drawn = self._draw(posterior, None if noise is None else noise[:, 0], sampling)  # (B, G, K) or (B, S)
             stoch = drawn.flatten(1)  # (B, S)
@@ -111,10 +152,14 @@ class RSSM(Dynamics[RSSMLatent]):
         shown what would be executed, while the gradient still passes (DreamerV3's code)."""
         if self.continuous:
             action = action / action.detach().abs().clamp_min(1.0)
+        if self.core is not None:
+            return self.core.project(action)
         return F.linear(action, self.action_in.weight, self.action_in.bias)
 
     def _advance(self, deter: Tensor, stoch: Tensor, action: Tensor) -> Tensor:
         """(B, D), (B, S) and the projected action (B, hidden) -> the next deter (B, D)."""
+        if self.core is not None:
+            return self.core.forward(deter, stoch, action)
         joined = torch.addmm(action, stoch, self.stoch_in.weight.t())  # (B, hidden)
         inputs = activate(self.config.activation, self.input_norm.forward(joined))  # (B, hidden)
         return self.cell.forward(inputs, deter)

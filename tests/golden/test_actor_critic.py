@@ -340,3 +340,30 @@ def test_the_gradient_of_the_loss_on_replayed_states(into_model: bool):
         assert float(agent.dynamics.w.grad) == pytest.approx(w_slope, rel=1e-5)
     else:
         assert agent.dynamics.w.grad is None
+
+
+@pytest.mark.parametrize("kind", ["continuous", "discrete"])
+def test_continue_by_mode_is_one_or_zero(kind: str):
+    """As the code of 2023 has it: above one half the episode goes on, else it ends, and no gradient passes."""
+    agent, learner, view, ctx = make(kind, continues="mode", baseline=False, scale_returns=False, entropy=0.0)
+    with torch.no_grad():
+        agent.heads["continue"].p.fill_(-0.05)  # sigmoid(-0.05 + x / 4): some states end, others go on
+    losses, actions = recorded(learner, view, ctx, kind)
+    seen = set()
+    for i, (x, alive) in enumerate(
+        zip(view.observed.states.x.detach().flatten().tolist(), view.batch.cont.flatten().tolist(), strict=True)
+    ):
+        path, weights = [x], [alive]
+        for t in range(H):
+            path.append(0.7 * path[-1] + float(actions[i, t, 0]))
+            weights.append(weights[-1] * DISCOUNT * float(path[-1] / 4 > 0.05))
+            seen.add(path[-1] / 4 > 0.05)
+        latest, constant = 0.5 * path[H], 0.5 * math.log(2 * math.pi)
+        for t in reversed(range(H)):
+            going = float(path[t + 1] / 4 > 0.05)
+            latest = 2 * path[t + 1] + DISCOUNT * going * ((1 - LAM) * 0.5 * path[t + 1] + LAM * latest)
+            loss = 0.5 * (latest - 0.5 * path[t]) ** 2 + 0.5 * (0.4 * path[t] - 0.5 * path[t]) ** 2 + 2 * constant
+            assert losses["critic"][i, t].item() == pytest.approx(weights[t] * loss, rel=1e-5, abs=1e-7), (i, t)
+    assert seen == {True, False}
+    losses["actor"].sum().backward()
+    assert agent.heads["continue"].p.grad is None

@@ -1,6 +1,11 @@
-"""The learner of behaviour: an actor and a critic that see nothing but imagined trajectories."""
+"""The learner of behaviour: an actor and a critic that learn from imagined trajectories."""
 
-from reverie import ComponentSpec, Needs, hookimpl
+from collections.abc import Iterator
+from typing import Any
+
+from reverie import ComponentSpec, Needs, Problem, hookimpl
+
+_CONFIG = "reverie_plugins.dreamer.config:DreamerConfig"
 
 
 @hookimpl
@@ -10,9 +15,60 @@ def reverie_components() -> list[ComponentSpec]:
             kind="learner",
             name="dreamer",
             target="reverie_plugins.dreamer.learner:ActorCritic",
-            config="reverie_plugins.dreamer.config:DreamerConfig",
+            config=_CONFIG,
             summary="an actor and a critic trained on imagined trajectories (Dreamer V1 to V3, by options)",
             provides=frozenset({"gradient"}),
             needs=Needs(slots=("actor", "heads/reward", "heads/value")),
         )
     ]
+
+
+@hookimpl
+def reverie_check_recipe(recipe: Any) -> list[Problem]:
+    """The discount belongs into one place: the continue target or this learner (note 15)."""
+    learners = recipe.group("learners")
+    behaviours = {name: one.config for name, one in learners.items() if one.component.spec.config == _CONFIG}
+    folded = {name: getattr(one.config, "continue_discount", 1.0) for name, one in learners.items()}
+    model, factor = next(((name, value) for name, value in folded.items() if value < 1), ("", 1.0))
+    return [
+        problem for name, config in behaviours.items() for problem in _discounts(recipe, name, config, model, factor)
+    ]
+
+
+def _discounts(recipe: Any, name: str, config: Any, model: str, factor: float) -> Iterator[Problem]:
+    """What is wrong with the discounts of the behaviour learner `name`, if the learner `model` multiplies the continue
+    target by `factor`."""
+    mine, theirs = f"learners.{name}", f"learners.{model}.continue_discount"
+    if factor < 1 and config.discount < 1:
+        yield Problem(
+            f"learners/{name} discounts by {config.discount}, and the continue head that it reads is trained on a "
+            f"target that contains {factor} already",
+            _place(recipe, theirs),
+            theirs,
+            "what follows would be discounted twice, by their product",
+            f"write {mine}.discount=1, or {theirs}=1",
+        )
+    elif factor < 1 and config.continues == "mode":
+        yield Problem(
+            f"learners/{name} takes the continue head for yes or no, and loses the {factor} that its target contains",
+            _place(recipe, f"{mine}.continues"),
+            f"{mine}.continues",
+            "nothing would be discounted at all",
+            f"write {mine}.continues=mean, or {theirs}=1 and {mine}.discount={factor}",
+        )
+    whole = config.discount * factor
+    replayed = config.discount if config.replay_discount is None else config.replay_discount
+    if config.replay_value and abs(replayed - whole) > 1e-6:
+        yield Problem(
+            f"learners/{name} discounts by {whole:g} in imagination and by {replayed:g} on replayed states",
+            _place(recipe, f"{mine}.replay_value"),
+            f"{mine}.replay_discount",
+            "one critic cannot learn two discounts; the continue flags of replayed states are real ones, without any",
+            f"write {mine}.replay_discount={whole:g}",
+        )
+
+
+def _place(recipe: Any, key: str) -> str:
+    """Where a key was written, or else the slot that it belongs to."""
+    places = recipe.places
+    return str(places.get(key) or places.get(f"{key.rpartition('.')[0]}.name", ""))

@@ -24,6 +24,9 @@ class DreamerConfig(LearnerConfig):
     """Imagined trajectories per update, split evenly over the rows of the batch; null starts from every state."""
     discount: float = Field(default=0.997, gt=0, le=1)
     """Discount per step. Give 1 where the continue target already contains it."""
+    continues: Literal["mean", "mode"] = "mean"
+    """What imagination makes of the continue head: its probability, or whether that is above one half, without gradient
+    (the code of 2023). `mode` knows nothing of a discount in the continue target."""
     lam: float = Field(default=0.95, ge=0, le=1)
     """The lambda of lambda-returns: 1 trusts imagined rewards, 0 the critic."""
     entropy: float = Field(default=1e-3, ge=0)

@@ -136,6 +136,8 @@ class ActorCritic(Learner):
     def _returns(self, imagined: Imagined, alive: Tensor, value: Tensor, ctx: Context) -> Judged:
         rewards = ctx.imagination.rewards(imagined.trajectory)  # (N, H)
         continues = ctx.imagination.continues(imagined.trajectory)  # (N, H)
+        if self.config.continues == "mode":
+            continues = (continues > 0.5).to(continues.dtype)  # (N, H)
         returns = lambda_return(rewards, continues, value, self.config.discount, self.config.lam)  # (N, H)
         return Judged(returns, value, trajectory_weights(alive, continues, self.config.discount))
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from reverie.contracts import ActionSpec, Actor, Carry, Distribution, Imagination, Latent, Sampling
 from reverie.nn import LatentMLP, Normal, OneHot, TanhNormal
@@ -37,11 +40,18 @@ class MLPActor(Actor):
         if self.discrete:
             return OneHot(outputs, self.config.unimix)
         mean, raw = outputs.chunk(2, -1)  # each (*B, A)
-        low, high = self.config.min_std, self.config.max_std
-        std = (high - low) * torch.sigmoid(raw + 2.0) + low  # (*B, A); starts near the wide end
-        if self.config.distribution == "tanh_normal":
-            return TanhNormal(mean, std)
-        return Normal(torch.tanh(mean), std, 1)
+        std = self._std(raw)
+        if self.config.distribution == "normal":
+            return Normal(torch.tanh(mean), std, 1)
+        scale = self.config.mean_scale
+        return TanhNormal(mean if scale is None else scale * torch.tanh(mean / scale), std)
+
+    def _std(self, raw: Tensor) -> Tensor:
+        """(*B, A) outputs -> (*B, A). Bounded on both sides it starts near the wide end, else where `init_std` says."""
+        low, high, first = self.config.min_std, self.config.max_std, self.config.init_std
+        if first is None:
+            return (high - low) * torch.sigmoid(raw + 2.0) + low
+        return F.softplus(raw + math.log(math.expm1(first))) + low
 
     def plan(
         self, latent: Latent, carry: Carry, imagination: Imagination, *, explore: bool, sampling: Sampling

@@ -27,7 +27,12 @@ class MLPActorConfig(ActorConfig):
     min_std: float = Field(default=0.1, gt=0)
     """Continuous actions: smallest standard deviation."""
     max_std: float = Field(default=1.0, gt=0)
-    """Continuous actions: largest standard deviation."""
+    """Continuous actions: largest standard deviation, unless `init_std` is given."""
+    init_std: float | None = Field(default=None, gt=0)
+    """Continuous actions: the first standard deviation, which then knows no upper bound (V1: 5, with `min_std: 1e-4`);
+    null keeps it between `min_std` and `max_std`."""
+    mean_scale: float | None = Field(default=None, gt=0)
+    """`tanh_normal`: the mean before the squashing stays within plus and minus this (V1: 5); null does not bound it."""
     output_scale: float = Field(default=0.01, ge=0)
     """Scale of the last layer's initial variance: small, so that the first policy is nearly the same everywhere."""
 
@@ -45,8 +50,12 @@ class MLPActorConfig(ActorConfig):
 
     @model_validator(mode="after")
     def _deviations_ordered(self) -> Self:
-        if self.min_std > self.max_std:
+        if self.init_std is None and self.min_std > self.max_std:
             raise ValueError("`min_std` must not exceed `max_std`")
+        if self.init_std is not None and self.min_std >= self.init_std:
+            raise ValueError("`init_std` must exceed `min_std`, which is added to it")
+        if self.mean_scale is not None and self.distribution != "tanh_normal":
+            raise ValueError("`mean_scale` is for `distribution: tanh_normal`; the mean of `normal` is a tanh already")
         return self
 
 

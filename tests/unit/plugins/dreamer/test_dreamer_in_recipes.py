@@ -7,6 +7,7 @@ import torch
 
 from reverie.assembly.build import build_agent, build_environment, build_learners
 from reverie.assembly.probe import probe
+from reverie.errors import RecipeError
 from reverie.extension.manager import load_plugins
 from reverie.recipes.prepare import prepare
 
@@ -41,3 +42,43 @@ def test_the_probe_refuses_its_gradient_where_it_is_not_declared():
     text = problems(*options, reaches=("dynamics", "heads/reward", "heads/continue"))
     assert "its gradient enters encoder, which it neither trains nor reaches" in text
     assert problems(*options[:1], reaches=("dynamics", "heads/reward", "heads/continue")) == ""
+
+
+def refused(*overrides: str) -> str:
+    with pytest.raises(RecipeError) as caught:
+        prepare("dreamer", overrides, plugins=PLUGINS)
+    return str(caught.value)
+
+
+def test_a_discount_in_two_places_is_refused():
+    text = refused("learners.model.continue_discount=0.99")
+    assert "command line: learners/behaviour discounts by 0.997" in text
+    assert "a target that contains 0.99 already" in text
+    assert "fix: write learners.behaviour.discount=1, or learners.model.continue_discount=1" in text
+    prepare("dreamer", ["learners.model.continue_discount=0.99", "learners.behaviour.discount=1"], plugins=PLUGINS)
+
+
+def test_a_discount_in_the_target_needs_the_probability():
+    folded = ["learners.model.continue_discount=0.99", "learners.behaviour.discount=1"]
+    text = refused(*folded, "learners.behaviour.continues=mode")
+    assert "loses the 0.99 that its target contains" in text
+    assert "fix: write learners.behaviour.continues=mean" in text
+    prepare("dreamer", ["learners.behaviour.continues=mode"], plugins=PLUGINS)
+
+
+def test_two_discounts_of_one_critic_are_refused():
+    folded = ["learners.model.continue_discount=0.99", "learners.behaviour.discount=1"]
+    text = refused(*folded, "learners.behaviour.replay_value=0.3")
+    assert "discounts by 0.99 in imagination and by 1 on replayed states" in text
+    assert "fix: write learners.behaviour.replay_discount=0.99" in text
+    replayed = ["learners.behaviour.replay_value=0.3", "learners.behaviour.replay_discount=0.99"]
+    prepare("dreamer", [*folded, *replayed], plugins=PLUGINS)
+    assert "by 0.997 in imagination and by 0.99 on replayed" in refused(*replayed)
+    prepare("dreamer", replayed[:1], plugins=PLUGINS)
+
+
+def test_recipes_without_this_learner_are_left_alone():
+    """Planning on a model whose continue head contains the discount is nobody's mistake here."""
+    overrides = ["learners.behaviour=null", "planner=random_shooting", "actor=null", "heads.value=null"]
+    stages = ["stages.train.learners=[model]", "learners.model.continue_discount=0.99"]
+    prepare("dreamer", [*overrides, *stages], plugins=PLUGINS)

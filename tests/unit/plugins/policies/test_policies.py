@@ -1,3 +1,4 @@
+import math
 from dataclasses import dataclass
 
 import pytest
@@ -103,6 +104,32 @@ def test_the_first_policy_is_nearly_the_same_everywhere(action):
     assert mean.std(0).max() < 0.2
 
 
+def test_the_actor_of_the_first_dreamer_by_hand():
+    """A normal of mean 5 tanh(out / 5) and deviation softplus(out + softplus^-1(5)) + 1e-4, squashed."""
+    options = {"init_std": 5.0, "min_std": 1e-4, "mean_scale": 5.0, "output_scale": 30.0}
+    actor = make(CONTINUOUS, distribution="tanh_normal", **options)
+    policy, outputs = actor.policy(states(50)), actor.net(states(50)).detach()
+    for row in range(50):
+        for i in range(A):
+            mean, raw = outputs[row, i].item(), outputs[row, A + i].item()
+            std = math.log1p(math.exp(raw + math.log(math.exp(5.0) - 1))) + 1e-4
+            assert policy.base.mean[row, i].item() == pytest.approx(5 * math.tanh(mean / 5), rel=1e-4, abs=1e-5)
+            assert policy.base.std[row, i].item() == pytest.approx(std, rel=1e-4)
+    assert outputs.abs().max() > 5
+    base = torch.distributions.Normal(policy.base.mean, policy.base.std)
+    squashed = torch.distributions.TransformedDistribution(base, torch.distributions.TanhTransform())
+    drawn = torch.linspace(-0.9, 0.9, 50 * A).reshape(50, A)
+    torch.testing.assert_close(policy.log_prob(drawn), squashed.log_prob(drawn).sum(-1), rtol=1e-4, atol=1e-4)
+
+
+def test_the_first_deviation_is_the_one_asked_for():
+    for distribution in ("normal", "tanh_normal"):
+        actor = make(CONTINUOUS, distribution=distribution, init_std=2.0, min_std=0.1, output_scale=0.0)
+        policy = actor.policy(states(5))
+        std = policy.std if distribution == "normal" else policy.base.std
+        torch.testing.assert_close(std, torch.full((5, A), 2.1))
+
+
 def test_planner_passes_on_to_the_actor():
     actor = make(DISCRETE)
     planner = ActorPlanner(ActorPlannerConfig(), DISCRETE, actor)
@@ -121,3 +148,7 @@ def test_options_that_contradict_are_refused():
         MLPActorConfig(min_std=2.0)
     for preset in MLPActorConfig.presets.values():
         MLPActorConfig(**preset)
+    with pytest.raises(ValueError, match="init_std"):
+        MLPActorConfig(init_std=0.1, min_std=0.1)
+    with pytest.raises(ValueError, match="mean_scale"):
+        MLPActorConfig(mean_scale=5.0)

@@ -12,8 +12,9 @@ from reverie.contracts import ActionSpec, Actor, Carry, Imagination, Latent, Sam
 if TYPE_CHECKING:
     from reverie_plugins.search.config import GradientConfig
 
-DECAY = (0.9, 0.999)
-"""Adam's decay rates."""
+DECAY = (0.9, 0.95)
+"""Adam's decay rates. The second is smaller than for networks: a plan climbs for tens of steps, and must soon forget
+how steep the first ones were."""
 
 
 class GradientAscent(SearchPlanner):

@@ -80,7 +80,8 @@ class Sampling:
             return noise
         if len(generators) == 1:
             noise = function(rows * world, *shape[1:], generator=generators[0], dtype=dtype)
-            return noise[rank * rows : (rank + 1) * rows].to(device)
+            own = noise if world == 1 else noise[rank * rows : (rank + 1) * rows]
+            return own.to(device)
         if rows % len(generators):
             raise ValueError(f"{rows} rows cannot be split evenly among {len(generators)} generators")
         each = rows // len(generators)

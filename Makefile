@@ -29,7 +29,7 @@ $(VENV)/.base: $(VENV)/bin/python pyproject.toml constraints.txt
 
 $(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt
 	@echo "Installing Reverie with its test tools into $(VENV) ..."
-	@$(PIP) install -c constraints.txt -e '.[dev,dmc,minigrid,box2d]'
+	@$(PIP) install -c constraints.txt -e '.[dev,dmc,minigrid,minatar,box2d]'
 	@touch $@ $(VENV)/.base
 
 demo: $(VENV)/.base

@@ -45,6 +45,7 @@ EXTRAS: tuple[Extra, ...] = (
     Extra("dmc", ("shimmy", "dm_control", "mujoco"), "DeepMind Control environments"),
     Extra("atari", ("ale_py",), "Atari environments"),
     Extra("minigrid", ("minigrid",), "MiniGrid environments"),
+    Extra("minatar", ("minatar",), "MinAtar environments"),
     Extra("box2d", ("Box2D",), "Box2D environments (CarRacing, LunarLander, BipedalWalker)"),
 )
 """The optional extras of the distribution `reverie`, as in its pyproject.toml."""

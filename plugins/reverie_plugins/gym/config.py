@@ -8,6 +8,7 @@ from reverie import Config
 
 Side = Annotated[int, Field(gt=0)]
 Hidden = Literal["all"] | tuple[Annotated[int, Field(ge=0)], ...]
+Codes = tuple[Annotated[int, Field(gt=0)], ...]
 
 RESERVED = ("render_mode", "max_episode_steps", "disable_env_checker", "id")
 """Arguments of `gymnasium.make` that belong to other options or to the framework."""
@@ -17,7 +18,7 @@ class GymConfig(Config):
     """A registered Gymnasium environment, and how it is shown to the agent.
 
     An observation that is one Box is called `state` (a vector) or `image`; dictionaries keep their names, and nested
-    ones are joined by `/`. The steps below are applied in this order: pixels, hide, resize, grey.
+    ones are joined by `/`. The steps below are applied in this order: view, one_hot, pixels, hide, resize, grey.
     """
 
     id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]*(/[A-Za-z0-9][A-Za-z0-9_.\-]*)?$")
@@ -29,13 +30,22 @@ class GymConfig(Config):
     """Frames for which each action is held. Rewards are summed over them; budgets count the frames."""
     time_limit: int | None = Field(default=None, gt=0)
     """Frames (not agent steps) after which an episode is cut, that is truncated. Replaces the limit that the id was
-    registered with; null keeps that one."""
+    registered with; null keeps that one. DeepMind Control and MiniGrid end their episodes themselves: theirs can be
+    shortened here, and lengthened only through `kwargs`."""
+    view: Literal["agent", "whole"] = "agent"
+    """MiniGrid only: what the agent sees. `agent`: the cells before it, as the library gives them. `whole`: the whole
+    grid with the agent in it (not with what it carries, which the library shows in the agent's view only)."""
+    one_hot: dict[str, Codes] | None = None
+    """Images whose numbers are codes and not brightness: how many codes each of their channels has. Each code becomes
+    a channel of its own, 255 where it holds. Null: what is known of the library (MiniGrid: object, colour and state of
+    each cell). `{}`: as the environment gives them."""
     pixels: int | None = Field(default=None, gt=0)
-    """Adds an entry `image`, drawn by `env.render()`, of this many pixels on each side. With `hide: {state: all}` the
-    agent sees nothing else."""
-    hide: dict[str, Hidden] = Field(default_factory=dict)
+    """Adds an entry `image`, drawn by `env.render()`, of this many pixels on each side. With `hide: all` the agent
+    sees nothing else. DeepMind Control draws through its camera 0, without a display through EGL."""
+    hide: Literal["all"] | dict[str, Hidden] = Field(default_factory=dict)
     """Entries to remove, whole (`{mission: all}`) or by index (`{state: [1, 3]}` leaves CartPole without velocities).
-    A hidden entry may be of a kind that could not be shown, such as text."""
+    `all` removes every entry of the environment's own and leaves the one of `pixels`. A hidden entry may be of a kind
+    that could not be shown, such as text."""
     image_size: Side | tuple[Side, Side] | None = None
     """Resize every image entry to this size: one number, or [height, width]. Null leaves them as they are."""
     grey: bool = False
@@ -50,3 +60,7 @@ class GymConfig(Config):
                 "rendering and checking are the framework's"
             )
         return self
+
+    def hidden(self, name: str) -> Hidden | None:
+        """What is hidden of an entry: `all`, some indices, or None for nothing."""
+        return "all" if self.hide == "all" else self.hide.get(name)

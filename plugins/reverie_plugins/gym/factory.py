@@ -10,14 +10,18 @@ from numpy.typing import NDArray
 
 from reverie import PluginError, ReverieError
 from reverie.contracts import EnvironmentFactory
+from reverie_plugins.gym.adapters import adapt, arguments_of, own_limit, without_model_warnings
 from reverie_plugins.gym.config import GymConfig
 from reverie_plugins.gym.families import ensure_registered
-from reverie_plugins.gym.rendering import Poser, labels_of
+from reverie_plugins.gym.headless import draw_without_display
+from reverie_plugins.gym.rendering import Poser, draw_grid, labels_of
 from reverie_plugins.gym.wrapper import StandardForm
 
 
 class GymEnvironment(EnvironmentFactory):
     """Environments of one registered id. Building it makes one environment to read its spaces, and closes it again.
+
+    `time_limit` is the number of frames after which an episode is cut, whoever does it; None where nobody does.
 
     Raises:
         PluginError: when the id is unknown, its library is missing, or the environment cannot be built.
@@ -31,12 +35,16 @@ class GymEnvironment(EnvironmentFactory):
         self._poser: Poser | None = None
         env = self._make(render=False)
         self.observation, self.action = env.specs
+        limits = (own_limit(env, config.id), env.spec.max_episode_steps if env.spec else None)
+        self.time_limit = min((limit for limit in limits if limit is not None), default=None)
         env.close()
 
     def make(self, index: int = 0, *, render: bool = False) -> gym.Env[Any, Any]:
         return self._make(render=render)
 
     def render_observation(self, obs: Mapping[str, NDArray[Any]]) -> NDArray[Any] | None:
+        if (grid := draw_grid(self.config, obs)) is not None:
+            return grid
         if self._poser is None:
             self._poser = Poser(self.config)
         return self._poser.draw(obs)
@@ -48,16 +56,19 @@ class GymEnvironment(EnvironmentFactory):
         config = self.config
         ensure_registered(config.id)
         drawn = render or config.pixels is not None
+        if drawn and config.id.startswith("dm_control/"):
+            draw_without_display(config.id)
         try:
-            env: gym.Env[Any, Any] = gym.make(
-                config.id,
-                max_episode_steps=config.time_limit,
-                disable_env_checker=True,
-                render_mode="rgb_array" if drawn else None,
-                **config.kwargs,
-            )
+            with without_model_warnings():
+                env: gym.Env[Any, Any] = gym.make(
+                    config.id,
+                    max_episode_steps=config.time_limit,
+                    disable_env_checker=True,
+                    render_mode="rgb_array" if drawn else None,
+                    **arguments_of(config, drawn),
+                )
         except ReverieError:
             raise
         except Exception as error:
             raise PluginError(f"env: '{config.id}' cannot be built: {type(error).__name__}: {error}") from error
-        return StandardForm(env, config)
+        return StandardForm(adapt(env, config), config)

@@ -11,7 +11,9 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
+from reverie_plugins.gym.cells import draw_cells, draw_channels
 from reverie_plugins.gym.config import GymConfig
+from reverie_plugins.gym.families import codes_of
 
 Array = NDArray[Any]
 
@@ -60,7 +62,7 @@ def body_of(env_id: str) -> Body | None:
 
 def hidden_elements(config: GymConfig) -> frozenset[int] | None:
     """Elements of the entry `state` that the agent does not see; None if it sees none of them."""
-    hidden = config.hide.get("state", ())
+    hidden = config.hidden("state") or ()
     return None if hidden == "all" else frozenset(index for index in hidden if isinstance(index, int))
 
 
@@ -70,6 +72,20 @@ def labels_of(config: GymConfig, key: str) -> Sequence[str] | None:
     if body is None or hidden is None or key != "state":
         return None
     return [label for index, label in enumerate(body.labels) if index not in hidden]
+
+
+def draw_grid(config: GymConfig, obs: Mapping[str, Array]) -> Array | None:
+    """Picture (H, W, 3) uint8 of a grid world's entry `image` (H, W, C) uint8; None for other environments, and where
+    the entry was changed so that it cannot be told what its channels mean."""
+    image = obs.get("image")
+    if image is None or image.ndim != 3 or config.pixels is not None or config.image_size is not None or config.grey:
+        return None
+    shares = np.asarray(image, np.float32) / 255
+    if config.id.startswith("MinAtar/"):
+        return draw_channels(shares)
+    if config.id.startswith(("MiniGrid-", "BabyAI-")) and codes_of(config).get("image", ())[:2] == (11, 6):
+        return draw_cells(shares)
+    return None
 
 
 class Poser:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from reverie import EnvironmentFault
 from reverie.contracts import ActionSpec
+from reverie_plugins.gym.config import Codes
 
 Array = NDArray[Any]
 
@@ -62,12 +63,15 @@ def look_up(observation: Any, path: tuple[str | int, ...]) -> Any:
     return observation
 
 
-def entry(name: str, path: tuple[str | int, ...], space: gym.Space[Any]) -> Entry:
-    """How to show one leaf.
+def entry(name: str, path: tuple[str | int, ...], space: gym.Space[Any], codes: Codes | None = None) -> Entry:
+    """How to show one leaf; `codes` for an image whose channels hold that many codes each.
 
     Raises:
-        EnvironmentFault: for a space that is neither a vector nor an image, naming it and what to do.
+        EnvironmentFault: for a space that is neither a vector nor an image, naming it and what to do; for codes of
+            something that is not a uint8 image with as many channels.
     """
+    if codes is not None:
+        return _coded_entry(name, path, space, codes)
     if isinstance(space, gym.spaces.Discrete):
         return Entry(path, space, _unit(int(space.n)), _one_hot(int(space.n), int(space.start)))
     if isinstance(space, gym.spaces.MultiDiscrete) and space.nvec.ndim == 1:
@@ -89,6 +93,31 @@ def _box_entry(name: str, path: tuple[str | int, ...], space: gym.spaces.Box) ->
         raise EnvironmentFault(_cannot_show(name, space))
     low, high = (np.clip(bound, -np.inf, np.inf).astype(np.float32).reshape(-1) for bound in (space.low, space.high))
     return Entry(path, space, gym.spaces.Box(low, high, dtype=np.float32), _to_vector)
+
+
+def _coded_entry(name: str, path: tuple[str | int, ...], space: gym.Space[Any], codes: Codes) -> Entry:
+    if not (isinstance(space, gym.spaces.Box) and space.dtype == np.uint8 and space.shape[2:] == (len(codes),)):
+        raise EnvironmentFault(
+            f"`one_hot` gives codes for {len(codes)} channels of '{name}', which is {space}: only uint8 images of "
+            "that many channels can be taken apart"
+        )
+    box = gym.spaces.Box(0, 255, (*space.shape[:2], sum(codes)), np.uint8)
+    return Entry(path, space, box, _code_converter(name, codes))
+
+
+def _code_converter(name: str, codes: Codes) -> Callable[[Any], Array]:
+    rows = [255 * np.eye(size, dtype=np.uint8) for size in codes]
+
+    def convert(value: Array) -> Array:
+        most = value.reshape(-1, len(codes)).max(axis=0)
+        for channel, (found, size) in enumerate(zip(most.tolist(), codes, strict=True)):
+            if found >= size:
+                raise EnvironmentFault(
+                    f"entry '{name}' holds the code {found} in channel {channel}, for which `one_hot` knows only {size}"
+                )
+        return np.concatenate([row[value[:, :, channel]] for channel, row in enumerate(rows)], axis=2)
+
+    return convert
 
 
 def _is_image(space: gym.Space[Any]) -> bool:

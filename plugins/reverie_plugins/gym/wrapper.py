@@ -12,6 +12,7 @@ from PIL import Image
 from reverie import EnvironmentFault
 from reverie.contracts import ActionSpec, ArraySpec, ObservationSpec
 from reverie_plugins.gym.config import GymConfig
+from reverie_plugins.gym.families import codes_of
 from reverie_plugins.gym.spaces import Entry, action_map, entry, flatten, look_up
 
 Array = NDArray[Any]
@@ -34,15 +35,15 @@ class StandardForm(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorA
         self._actions = action_map(env.action_space)
         self._entries = _entries(env.observation_space, config)
         self._kept = {
-            name: np.setdiff1d(np.arange(part.box.shape[0]), config.hide[name])
+            name: np.setdiff1d(np.arange(part.box.shape[0]), np.array(hidden, int))
             for name, part in self._entries.items()
-            if name in config.hide
+            if (hidden := config.hidden(name)) is not None
         }
         boxes: dict[str, gym.Space[Any]] = {name: self._shown(name, part.box) for name, part in self._entries.items()}
         if self._pixels is not None:
             boxes["image"] = self._image_box(self._size or (self._pixels, self._pixels), 3)
         if not boxes:
-            raise EnvironmentFault("`hide` leaves the agent nothing to observe")
+            raise EnvironmentFault("`hide` leaves the agent nothing to observe; `pixels: 64` would give it a picture")
         self.observation_space = gym.spaces.Dict(boxes)
         self.action_space = self._actions.standard
 
@@ -132,19 +133,25 @@ def _as_declared(value: Any, space: gym.Space[Any]) -> bool:
 
 def _entries(space: gym.Space[Any], config: GymConfig) -> dict[str, Entry]:
     leaves = flatten(space)
-    for name in config.hide:
-        if name not in leaves:
-            raise EnvironmentFault(f"`hide` names the entry '{name}', but there are only {', '.join(leaves)}")
-    if config.pixels is not None and "image" in leaves and config.hide.get("image") != "all":
+    codes = codes_of(config)
+    for key, named in (("hide", () if config.hide == "all" else config.hide), ("one_hot", config.one_hot or ())):
+        for name in named:
+            if name not in leaves:
+                raise EnvironmentFault(f"`{key}` names the entry '{name}', but there are only {', '.join(leaves)}")
+    if config.pixels is not None and "image" in leaves and config.hidden("image") != "all":
         raise EnvironmentFault(
             "`pixels` would add an entry 'image', but the environment has one already: hide it first"
         )
-    shown = {name: entry(name, path, leaf) for name, (path, leaf) in leaves.items() if config.hide.get(name) != "all"}
+    shown = {
+        name: entry(name, path, leaf, codes.get(name))
+        for name, (path, leaf) in leaves.items()
+        if config.hidden(name) != "all"
+    }
     return {name: part for name, part in shown.items() if not _nothing_left(name, part, config)}
 
 
 def _nothing_left(name: str, part: Entry, config: GymConfig) -> bool:
-    hidden = config.hide.get(name)
+    hidden = config.hidden(name)
     if hidden is None or hidden == "all":
         return False
     if len(part.box.shape) != 1:

@@ -105,10 +105,33 @@ def test_arguments_reach_the_environment_and_wrong_ones_are_named():
         factory(kwargs={"gravity": 1})
 
 
-def test_a_missing_extra_is_named_with_its_pip_line(monkeypatch):
-    monkeypatch.setitem(sys.modules, "shimmy", None)
-    with pytest.raises(PluginError, match=r'dm_control/cartpole-swingup-v0.*shimmy(.|\n)*pip install "reverie\[dmc\]"'):
-        factory("dm_control/cartpole-swingup-v0")
+@pytest.mark.parametrize(
+    ("env_id", "package", "extra"),
+    [
+        ("dm_control/cartpole-swingup-v0", "dm_control", "dmc"),
+        ("dm_control/cartpole-swingup-v0", "shimmy", "dmc"),
+        ("MinAtar/Breakout-v1", "minatar", "minatar"),
+        ("MiniGrid-Empty-5x5-v0", "minigrid", "minigrid"),
+        ("LunarLander-v3", "Box2D", "box2d"),
+        ("ALE/Pong-v5", "ale_py", "atari"),
+    ],
+)
+def test_a_missing_extra_is_named_with_its_pip_line(env_id, package, extra, monkeypatch):
+    class Absent:
+        @staticmethod
+        def find_spec(name, path=None, target=None):
+            if name == package:
+                raise ModuleNotFoundError(f"No module named '{name}'", name=name)
+
+    for name in [name for name in sys.modules if name.partition(".")[0] == package]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "meta_path", [Absent, *sys.meta_path])
+    with pytest.raises(PluginError) as told:
+        factory(env_id)
+    assert str(told.value) == (
+        f"env: '{env_id}' needs the package {package}, which is not installed\n"
+        f'    fix: pip install "reverie[{extra}]"'
+    )
 
 
 def test_nothing_heavy_is_imported_for_an_ordinary_id():
@@ -142,18 +165,6 @@ def test_deepmind_control():
     assert np.array_equal(
         restored.step(np.ones((2, 1))).rows.obs["velocity"], original.step(np.ones((2, 1))).rows.obs["velocity"]
     )
-
-
-def test_minigrid_with_its_text_hidden():
-    pytest.importorskip("minigrid")
-    with pytest.raises(EnvironmentFault, match=r"'mission'.*env\.hide\.mission=all"):
-        factory("MiniGrid-Empty-5x5-v0")
-    made = factory("MiniGrid-Empty-5x5-v0", hide={"mission": "all"})
-    assert made.observation["direction"].shape == (4,)
-    assert made.observation["image"] == ArraySpec((7, 7, 3), "uint8", 0, 255)
-    env = made.make()
-    assert env.reset(seed=0)[0]["direction"].tolist() == [1, 0, 0, 0]
-    assert env.step(1)[0]["direction"].tolist() == [0, 1, 0, 0]  # turned right
 
 
 # Observations.
@@ -263,6 +274,7 @@ def test_hiding_indices_and_entries():
         ({"velocity": "all"}, "'velocity', but there are only state"),
         ({"state": [4]}, r"index 4 of 'state', which has entries 0 \.\.\. 3"),
         ({"state": "all"}, "nothing to observe"),
+        ("all", "nothing to observe; `pixels: 64`"),
         ({"state": [0, 1, 2, 3]}, "nothing to observe"),
     ],
 )
@@ -288,9 +300,34 @@ def test_pixels_are_drawn_by_the_environment():
         later = env.step(1)[0]["image"]
     assert not np.array_equal(obs["image"], later)
     assert set(factory(pixels=32, hide={"state": "all"}, grey=True).observation) == {"image"}
+    assert set(factory(pixels=32, hide="all").observation) == {"image"}
     assert factory(pixels=32, hide={"state": "all"}, grey=True).observation["image"].shape == (32, 32, 1)
     with pytest.raises(EnvironmentFault, match="has one already"):
         factory("reverie/CartPolePixels-v0", pixels=32)
+
+
+def test_codes_become_channels_of_their_own():
+    image = np.array([[[0, 2], [1, 0]], [[2, 1], [0, 0]], [[1, 1], [1, 2]]], np.uint8)  # (3, 2, 2)
+    found = seen(image_box((3, 2, 2)), image, one_hot={"image": (4, 3)})["image"]
+    assert found.shape == (3, 2, 7)
+    assert found.dtype == np.uint8
+    assert set(np.unique(found)) == {0, 255}
+    assert np.array_equal(found[:, :, :4].argmax(axis=2), image[:, :, 0])
+    assert np.array_equal(found[:, :, 4:].argmax(axis=2), image[:, :, 1])
+    assert (found.sum(axis=2, dtype=int) == 2 * 255).all()
+
+
+@pytest.mark.parametrize(
+    ("one_hot", "message"),
+    [
+        ({"image": (3,)}, r"1 channels of 'image'.*only uint8 images"),
+        ({"image": (3, 2)}, r"'image' holds the code 2 in channel 1, for which `one_hot` knows only 2"),
+        ({"picture": (3, 3)}, "`one_hot` names the entry 'picture', but there are only image"),
+    ],
+)
+def test_codes_that_do_not_fit_are_refused(one_hot, message):
+    with pytest.raises(EnvironmentFault, match=message):
+        seen(image_box((3, 2, 2)), np.full((3, 2, 2), 2, np.uint8), one_hot=one_hot)
 
 
 # What CheckedEnv must still see.

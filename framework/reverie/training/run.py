@@ -20,6 +20,7 @@ from reverie.recipes.lock import write_lock
 from reverie.recipes.prepare import prepare
 from reverie.recipes.recipe import Recipe
 from reverie.training.checkpoint import list_checkpoints
+from reverie.training.memory import keep_freed_memory
 from reverie.training.progress import RunProgress
 from reverie.training.quiet import quiet_lightning
 from reverie.training.run_folder import RunFolder, default_path
@@ -200,6 +201,7 @@ def _fit(
     settings = recipe.settings
     if settings.trainer.threads is not None:
         torch.set_num_threads(settings.trainer.threads)
+    keep_freed_memory()
     _seed(settings.seed)
     factory = build_environment(recipe)
     # The first checkpoint of a run holds the weights that it took from others: those may be gone by now.

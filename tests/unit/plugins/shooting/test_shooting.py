@@ -5,9 +5,9 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from reverie.contracts import Sampling
+from reverie.contracts import Distribution, Latent, Sampling
 from reverie.testing.planner_checks import Guide
-from reverie.testing.toys import PointMass, point_latent, toy_action
+from reverie.testing.toys import PointMass, ToyNormal, point_latent, toy_action
 from reverie_plugins.shooting.cem import CEM
 from reverie_plugins.shooting.config import CEMConfig, GuidedConfig, ICEMConfig, MPPIConfig, RandomShootingConfig
 from reverie_plugins.shooting.guided import Guided
@@ -242,6 +242,23 @@ def test_guided_plans_are_the_actors_and_one_is_its_most_likely(kind: str):
         spread = plans[:, 1:, 0] - guide.policy(latent).mean[:, None]
         assert float(spread.abs().max()) < 0.5
         assert float(spread.std()) == pytest.approx(0.1, abs=0.03)
+
+
+def test_proposals_that_leave_the_bounds_are_clipped_before_they_are_scored():
+    class Wild(Guide):
+        def policy(self, latent: Latent) -> Distribution:
+            return ToyNormal(torch.zeros(*latent.batch_shape, 2), 3.0, 1)
+
+    world = Spy(toy_action(size=2))
+    for planner in (
+        Guided(GuidedConfig(candidates=20, horizon=2), world.action, Wild(world)),
+        MPPI(MPPIConfig(candidates=20, elites=4, proposals=10, horizon=2), world.action, Wild(world)),
+    ):
+        planner.plan(world.starts(2), planner.initial(2), world, explore=False, sampling=sampling(2))
+        plans = world.scored[0][:, 1:10]
+        assert float(plans.abs().max()) == 1.0
+        assert 0.5 < float((plans.abs() == 1).float().mean()) < 0.95
+        world.scored.clear()
 
 
 def test_mppi_proposals_take_part_in_every_round_and_are_drawn_once():

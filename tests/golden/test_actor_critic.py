@@ -1,7 +1,7 @@
 """The losses of `dreamer` against loops over Python floats (notes 14 to 18), on a toy model without noise."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -75,8 +75,8 @@ class Linear(Actor):
         return ToyOneHot(torch.cat([mean, 0 * mean], -1)) if self.discrete else ToyNormal(mean, 0.1)
 
 
-def make(kind: str, **options: Any) -> tuple[ToyAgent, ActorCritic, View, Rehearsal]:
-    action = toy_action(kind, 2 if kind == "discrete" else 1)
+def make(kind: str, repeat: int = 1, **options: Any) -> tuple[ToyAgent, ActorCritic, View, Rehearsal]:
+    action = replace(toy_action(kind, 2 if kind == "discrete" else 1), repeat=repeat)
     heads = {"reward": Scaled(2.0), "continue": Scaled(1.0, logistic=True), "value": Scaled(0.5)}
     agent = ToyAgent(action=action, dynamics=Adds(), heads=heads, actor=Linear(kind == "discrete")).double()
     chosen = {"horizon": H, "discount": DISCOUNT, "lam": LAM, "entropy": ENTROPY, "starts": None, **options}
@@ -197,12 +197,14 @@ def test_the_log_probability_is_that_of_the_draw_before_any_clipping():
 
 
 @pytest.mark.parametrize("baseline", [True, False])
-def test_through_the_dynamics(baseline: bool):
-    agent, learner, view, ctx = make("continuous", baseline=baseline)
+@pytest.mark.parametrize("decay", [0.99, 0.0])
+def test_through_the_dynamics(baseline: bool, decay: float):
+    agent, learner, view, ctx = make("continuous", baseline=baseline, return_decay=decay)
     assert not learner.reinforce
     losses, actions = recorded(learner, view, ctx, "continuous")
     found = rows(agent, view, actions)
-    scale, entropy = scale_of(found), 0.5 * math.log(2 * math.pi * math.e * 0.01)
+    scale, entropy = scale_of(found, decay), 0.5 * math.log(2 * math.pi * math.e * 0.01)
+    assert (scale > 1) == (decay == 0)
     for i, row in enumerate(found):
         for t in range(H):
             gain = row.returns[t] - (row.values[t] if baseline else 0.0)
@@ -367,3 +369,20 @@ def test_continue_by_mode_is_one_or_zero(kind: str):
     assert seen == {True, False}
     losses["actor"].sum().backward()
     assert agent.heads["continue"].p.grad is None
+
+
+def test_the_discount_of_a_decision_grows_with_the_frames_that_it_lasts():
+    """0.9 per decision of one frame; with three frames per decision the same horizon in time is 0.9 ** (1/3) a frame."""
+    _, learner, view, ctx = make("discrete", repeat=3, discount=0.9 ** (1 / 3))
+    for found, reference in zip(learner.losses(view, ctx).values(), make_losses("discrete"), strict=True):
+        torch.testing.assert_close(found, reference)
+    _, per_decision, view, ctx = make("discrete", repeat=3, discount_per="decision")
+    for found, reference in zip(per_decision.losses(view, ctx).values(), make_losses("discrete"), strict=True):
+        torch.testing.assert_close(found, reference)
+    _, wrong, view, ctx = make("discrete", repeat=3)
+    assert not torch.allclose(wrong.losses(view, ctx)["critic"], list(make_losses("discrete"))[1])
+
+
+def make_losses(kind: str) -> list[Tensor]:
+    _, learner, view, ctx = make(kind)
+    return list(learner.losses(view, ctx).values())

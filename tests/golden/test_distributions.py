@@ -56,6 +56,7 @@ def test_straight_through_is_exactly_one_hot_and_has_the_gradient_of_the_probabi
     logits = rand(6, 4, 5).requires_grad_()
     weight = rand(4, 5, seed=1)
     drawn = OneHot(logits, 0.01, 2).draw(Sampling(generators=[torch.Generator().manual_seed(0)]))
+    assert drawn.requires_grad
     assert set(drawn.detach().unique().tolist()) == {0.0, 1.0}
     assert torch.equal(drawn.sum(-1), torch.ones(6, 4, dtype=F64))
     (gradient,) = torch.autograd.grad((drawn * weight).sum(), logits)
@@ -105,6 +106,7 @@ def test_normal_draws_are_reparameterised_and_temperature_scales_the_variance():
     mean, std = torch.zeros(50_000, 1, requires_grad=True), torch.full((50_000, 1), 2.0)
     drawn = Normal(mean, std).draw(Sampling(temperature=4.0, generators=[torch.Generator().manual_seed(0)]))
     assert drawn.std().item() == pytest.approx(4.0, rel=0.02)
+    assert drawn.requires_grad
     assert torch.autograd.grad(drawn.sum(), mean)[0].mean() == 1
 
 

@@ -39,6 +39,56 @@ def test_v3_floors_each_step_and_each_term():
     torch.testing.assert_close(rep, torch.full((2, 3), 0.1))
 
 
+def uneven() -> tuple[list[list[float]], OneHot, OneHot]:
+    """Divergences of (2, 3) steps, posteriors and priors: in each of 3 groups the posterior (p, 1 - p) lies near the
+    prior (1/2, 1/2) or far from it."""
+    shares = [
+        [0.5, 0.5, 0.5],
+        [0.6, 0.7, 0.5],
+        [0.9, 0.99, 0.6],
+        [0.999, 0.98, 0.9],
+        [0.55, 0.5, 0.9],
+        [0.97, 0.1, 0.2],
+    ]
+    post = torch.tensor([[[p, 1 - p] for p in step] for step in shares], dtype=torch.float64).reshape(2, 3, 3, 2)
+    prior = torch.full_like(post, 0.5)
+    forwards = [sum(_two(p, 0.5) for p in step) for step in shares]
+    return [forwards[:3], forwards[3:]], OneHot(probs=post, event_dims=2), OneHot(probs=prior, event_dims=2)
+
+
+def _two(p: float, q: float) -> float:
+    """KL((p, 1 - p) || (q, 1 - q)), a loop over two classes."""
+    return sum(a * math.log(a / b) for a, b in ((p, q), (1 - p, 1 - q)))
+
+
+def test_v3_is_a_loop_over_steps():
+    """Sum over latents, then the floor at each step, and only then a mean: some steps here lie below it, some above."""
+    forwards, post, prior = uneven()
+    flat = [value for row in forwards for value in row]
+    assert sum(value < 1 for value in flat) == 3
+    assert sum(value > 1 for value in flat) == 3
+    dyn, rep = kl_balanced(post, prior, dyn=0.7, rep=0.2, free_nats=1.0)
+    for b, row in enumerate(forwards):
+        for t, value in enumerate(row):
+            assert dyn[b, t].item() == pytest.approx(0.7 * max(value, 1.0), rel=1e-12), (b, t)
+            assert rep[b, t].item() == pytest.approx(0.2 * max(value, 1.0), rel=1e-12), (b, t)
+    # The two other orders give other numbers: the floor of the mean, and the sum of floors per latent.
+    mean = sum(max(value, 1.0) for value in flat) / 6
+    assert dyn.mean().item() == pytest.approx(0.7 * mean, rel=1e-12)
+    assert abs(mean - max(sum(flat) / 6, 1.0)) > 0.1
+
+
+def test_a_step_below_the_floor_has_no_gradient_and_one_above_has():
+    forwards, post, prior = uneven()
+    logits = post.probs.log().requires_grad_()
+    kl_balanced(OneHot(logits, 0.0, 2), prior, free_nats=1.0)[1].mean().backward()
+    moved = logits.grad.abs().sum((-1, -2)) > 1e-9
+    assert moved.tolist() == [[value > 1 for value in row] for row in forwards]
+    other = torch.zeros(2, 3, 3, 2, dtype=torch.float64, requires_grad=True)
+    kl_balanced(post, OneHot(other, 0.0, 2), free_nats=1.0)[0].mean().backward()
+    assert (other.grad.abs().sum((-1, -2)) > 1e-9).tolist() == moved.tolist()
+
+
 def gradients(loss_of, groups: int = 10) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     post = torch.randn(2, 3, groups, 4, generator=generator, dtype=torch.float64).requires_grad_()

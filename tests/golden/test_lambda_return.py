@@ -36,13 +36,13 @@ def test_equals_the_mixture_of_n_step_returns(lam: float):
 
 
 def test_by_hand():
-    """discount 1/2, lam 1/2, rewards 1 and 2, the first arrival fully alive, the second half.
+    """discount 1/2, lam 1/4, rewards 1 and 2, the first arrival fully alive, the second half.
 
-    R_2 = V_2 = 8; R_1 = 2 + 1/4 (4 + 4) = 4; R_0 = 1 + 1/2 (V_1 / 2 + R_1 / 2) = 1 + 1/2 (3 + 2) = 3.5
+    R_2 = V_2 = 8; R_1 = 2 + 1/4 (3/4 8 + 1/4 8) = 4; R_0 = 1 + 1/2 (3/4 V_1 + 1/4 R_1) = 1 + 1/2 (4.5 + 1) = 3.75
     """
     reward, cont = torch.tensor([[1.0, 2.0]]), torch.tensor([[1.0, 0.5]])
     value = torch.tensor([[100.0, 6.0, 8.0]])
-    torch.testing.assert_close(lambda_return(reward, cont, value, 0.5, 0.5), torch.tensor([[3.5, 4.0]]))
+    torch.testing.assert_close(lambda_return(reward, cont, value, 0.5, 0.25), torch.tensor([[3.75, 4.0]]))
 
 
 def test_nothing_counts_after_the_end():

@@ -1,0 +1,37 @@
+"""docs/correctness.md says what is true: files, functions and tests exist, and each row is a mutation that is run."""
+
+from __future__ import annotations
+
+import ast
+
+import pytest
+from mutating import function_of
+from notes import MUTATIONS
+from sources import ROOT
+from table import DOCUMENT, rendered, row, written
+
+
+def test_the_table_is_that_of_the_mutations() -> None:
+    text = DOCUMENT.read_text(encoding="utf-8")
+    assert written(text) == rendered(), "run `python tests/meta/table.py`"
+
+
+@pytest.mark.parametrize("file", sorted({test.partition("::")[0] for one in MUTATIONS for test in one.tests}))
+def test_the_tests_that_it_names_exist(file: str) -> None:
+    tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
+    there = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+    named = {test.partition("::")[2] for one in MUTATIONS for test in one.tests if test.startswith(f"{file}::")}
+    assert named <= there
+
+
+def test_the_functions_that_it_names_exist_and_stand_in_the_repository() -> None:
+    for mutation in MUTATIONS:
+        function_of(mutation.target)
+        assert "framework/" in row(mutation) or "plugins/" in row(mutation)
+
+
+def test_files_that_the_text_around_the_table_names_exist() -> None:
+    text = DOCUMENT.read_text(encoding="utf-8").replace(rendered(), "")
+    named = [part for part in text.split("`")[1::2] if part.endswith((".py", ".md")) and not set("* ") & set(part)]
+    assert named
+    assert all((ROOT / name).is_file() for name in named), named

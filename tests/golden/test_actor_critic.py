@@ -372,7 +372,7 @@ def test_continue_by_mode_is_one_or_zero(kind: str):
 
 
 def test_the_discount_of_a_decision_grows_with_the_frames_that_it_lasts():
-    """0.9 per decision of one frame; with three frames per decision the same horizon in time is 0.9 ** (1/3) a frame."""
+    """0.9 per decision of one frame is 0.9 ** (1 / 3) per frame where a decision lasts three."""
     _, learner, view, ctx = make("discrete", repeat=3, discount=0.9 ** (1 / 3))
     for found, reference in zip(learner.losses(view, ctx).values(), make_losses("discrete"), strict=True):
         torch.testing.assert_close(found, reference)

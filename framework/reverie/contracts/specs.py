@@ -1,7 +1,7 @@
 """What an environment shows and takes, in the form in which components see it."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 
@@ -64,10 +64,15 @@ class ActionSpec:
     """The action that components see: `size` floats in [-1, 1], or a one-hot of length `size`.
 
     The environment's own bounds do not appear: rescaling is the environment's affair.
+
+    Args:
+        repeat: frames that one action lasts, for whoever counts time in frames. Two specs that differ in nothing else
+            are equal: the same networks fit both.
     """
 
     kind: Literal["continuous", "discrete"]
     size: int
+    repeat: int = field(default=1, compare=False)
 
     @property
     def is_discrete(self) -> bool:

@@ -47,7 +47,7 @@ def evaluate_and_judge(
         should_stop=should_stop,
         watch=recorder.watch,
     )
-    discounts = discounts_of(learners)
+    discounts = discounts_of(learners, factory.action_repeat)
     report = judge(
         agent,
         recorder.recordings(),

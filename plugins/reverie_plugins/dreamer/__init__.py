@@ -56,15 +56,18 @@ def _discounts(recipe: Any, name: str, config: Any, model: str, factor: float) -
             "nothing would be discounted at all",
             f"write {mine}.continues=mean, or {theirs}=1 and {mine}.discount={factor}",
         )
-    whole = config.discount * factor
+    env = recipe.choice("env")
+    repeat = getattr(env.config, "action_repeat", 1) if env else 1
+    whole = config.per_decision(config.discount, repeat) * factor
     replayed = config.discount if config.replay_discount is None else config.replay_discount
+    replayed = config.per_decision(replayed, repeat)
     if config.replay_value and abs(replayed - whole) > 1e-6:
         yield Problem(
             f"learners/{name} discounts by {whole:g} in imagination and by {replayed:g} on replayed states",
             _place(recipe, f"{mine}.replay_value"),
             f"{mine}.replay_discount",
             "one critic cannot learn two discounts; the continue flags of replayed states are real ones, without any",
-            f"write {mine}.replay_discount={whole:g}",
+            f"write {mine}.replay_discount={whole:g}" + ("" if repeat == 1 else f" and {mine}.discount_per=decision"),
         )
 
 

@@ -23,7 +23,10 @@ class DreamerConfig(LearnerConfig):
     starts: int | None = Field(default=128, gt=0)
     """Imagined trajectories per update, split evenly over the rows of the batch; null starts from every state."""
     discount: float = Field(default=0.997, gt=0, le=1)
-    """Discount per step. Give 1 where the continue target already contains it."""
+    """Discount. Give 1 where the continue target already contains it."""
+    discount_per: Literal["frame", "decision"] = "frame"
+    """What `discount` counts. `frame`: an action that is repeated k times is discounted k times, so that the agent
+    looks equally far ahead in time whatever the repeat. `decision`: once (the papers)."""
     continues: Literal["mean", "mode"] = "mean"
     """What imagination makes of the continue head: its probability, or whether that is above one half, without gradient
     (the code of 2023). `mode` knows nothing of a discount in the continue target."""
@@ -52,7 +55,7 @@ class DreamerConfig(LearnerConfig):
     replay_value_into_model: bool = False
     """Whether the gradient of that loss enters dynamics and encoder, through the states (current V3 does)."""
     replay_discount: float | None = Field(default=None, gt=0, le=1)
-    """Discount per step of that loss, whose continue flags are real ones; null takes `discount`. Needed where the
+    """Discount of that loss, whose continue flags are real ones; null takes `discount`. Needed where the
     discount is in the continue target."""
     optimizer: Literal["adam", "laprop"] = "adam"
     """Of actor and critic. `laprop` (current V3) divides each gradient by the scale of its own time before averaging;
@@ -72,6 +75,10 @@ class DreamerConfig(LearnerConfig):
         if not (self.replay_value and self.replay_value_into_model):
             return found
         return found.model_copy(update={"reaches": tuple(dict.fromkeys(("encoder", "dynamics", *found.reaches)))})
+
+    def per_decision(self, discount: float, repeat: int) -> float:
+        """`discount` for one decision that lasts `repeat` frames."""
+        return float(discount**repeat) if self.discount_per == "frame" else discount
 
     def needs(self) -> Needs:
         return Needs(provides={"dynamics": ("differentiable",)} if self.gradient == "dynamics" else {})

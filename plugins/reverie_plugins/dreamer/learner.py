@@ -57,6 +57,9 @@ class ActorCritic(Learner):
         if critic.reads != "after":
             raise ValueError("the head in heads/value must judge states (reads = 'after'), and it reads actions")
         self.reinforce = config.gradient == "reinforce" or (config.gradient == "auto" and agent.action.is_discrete)
+        self.discount = config.per_decision(config.discount, agent.action.repeat)
+        replayed = config.discount if config.replay_discount is None else config.replay_discount
+        self.replay_discount = config.per_decision(replayed, agent.action.repeat)
         self.slow = SlowCopy(critic, config.slow_rate, config.slow_every)
         self.scale = ReturnScale(config.return_decay)
         self._members = critic.members
@@ -127,8 +130,7 @@ class ActorCritic(Learner):
             slow = self._slow_value(states)  # (B, T)
             value = slow if config.targets == "slow" else _mean(critic, self._members)  # (B, T)
             anchor = anchors(value, starts.times, judged.returns[:, 0])  # (B, T)
-            discount = config.discount if config.replay_discount is None else config.replay_discount
-            returns, counts = replayed_returns(view.batch, anchor, discount, config.lam)  # each (B, T - 1)
+            returns, counts = replayed_returns(view.batch, anchor, self.replay_discount, config.lam)  # each (B, T - 1)
             target = torch.cat([returns, anchor[:, -1:]], 1)  # (B, T)
         ctx.log("replayed_return", (returns * counts).sum() / counts.sum().clamp_min(1))
         return counts * self._towards(critic, target, slow)[:, :-1]
@@ -138,8 +140,8 @@ class ActorCritic(Learner):
         continues = ctx.imagination.continues(imagined.trajectory)  # (N, H)
         if self.config.continues == "mode":
             continues = (continues > 0.5).to(continues.dtype)  # (N, H)
-        returns = lambda_return(rewards, continues, value, self.config.discount, self.config.lam)  # (N, H)
-        return Judged(returns, value, trajectory_weights(alive, continues, self.config.discount))
+        returns = lambda_return(rewards, continues, value, self.discount, self.config.lam)  # (N, H)
+        return Judged(returns, value, trajectory_weights(alive, continues, self.discount))
 
     def _divisor(self, judged: Judged, ctx: Context) -> Tensor | float:
         if not self.config.scale_returns:

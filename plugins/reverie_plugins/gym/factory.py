@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
@@ -34,7 +35,8 @@ class GymEnvironment(EnvironmentFactory):
         self.action_repeat = config.action_repeat
         self._poser: Poser | None = None
         env = self._make(render=False)
-        self.observation, self.action = env.specs
+        self.observation, action = env.specs
+        self.action = replace(action, repeat=config.action_repeat)
         limits = (own_limit(env, config.id), env.spec.max_episode_steps if env.spec else None)
         self.time_limit = min((limit for limit in limits if limit is not None), default=None)
         env.close()

@@ -22,9 +22,18 @@ class Discounts:
     cont: float
 
 
-def discounts_of(configs: Iterable[Any]) -> Discounts:
-    """Read the options `discount` and `continue_discount`: a value is discounted by both."""
+def discounts_of(configs: Iterable[Any], repeat: int = 1) -> Discounts:
+    """Read the options `discount` and `continue_discount`: a value is discounted by both.
+
+    Args:
+        configs: of the recipe's learners.
+        repeat: frames of one decision, for a `discount` that says `discount_per: frame`.
+    """
     read = list(configs)
-    found = {float(config.discount) for config in read if isinstance(getattr(config, "discount", None), float | int)}
+    found = {
+        float(config.discount) ** (repeat if getattr(config, "discount_per", "decision") == "frame" else 1)
+        for config in read
+        if isinstance(getattr(config, "discount", None), float | int)
+    }
     folded = prod(float(getattr(config, "continue_discount", 1.0)) for config in read)
     return Discounts(found.pop() * folded if len(found) == 1 else None, folded)

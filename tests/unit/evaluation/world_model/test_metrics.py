@@ -309,6 +309,9 @@ def test_discounts_come_from_the_options_of_learners() -> None:
     assert (both.value, both.cont) == (0.99, 0.99)
     assert discounts_of([plain, SimpleNamespace(discount=0.8)]).value is None
     assert discounts_of([object()]).value is None
+    framed = SimpleNamespace(discount=0.9, discount_per="frame")
+    assert discounts_of([framed], repeat=3).value == pytest.approx(0.729)
+    assert discounts_of([plain], repeat=3).value == 0.9
 
 
 def test_numbers_are_rooted_in_numpy() -> None:

@@ -53,6 +53,53 @@ def test_velocities_are_not_visible():
     assert np.array_equal(one, inner.render())
 
 
+@pytest.fixture(scope="module")
+def drawn_states():
+    """States (N, 4) drawn independently of one another, what the agent is shown of them, and what one step later."""
+    rng, env = np.random.default_rng(0), GymEnvironment(GymConfig(id="reverie/CartPolePixels-v0")).make()
+    env.reset(seed=0)
+    game, found = env.unwrapped._cartpole, []
+    for state in rng.uniform([-2, -2, -0.18, -2], [2, 2, 0.18, 2], (1000, 4)):
+        game.state, game.steps_beyond_terminated = state, None
+        shown, state = env.unwrapped.step(int(rng.integers(2)))[0], np.array(game.state)
+        game.steps_beyond_terminated = None
+        found.append((state, shown, env.unwrapped.step(int(rng.integers(2)))[0]))
+    return [np.stack(column) for column in zip(*found, strict=True)]
+
+
+def read_out(images, targets, others):
+    """Ridge regression on all pixels, fitted to the first 800; (readings of the other 200, and of `others` there)."""
+    pixels, later = (
+        part.reshape(len(part), 32, 2, 32, 2, 3).mean(axis=(2, 4)).reshape(len(part), -1) / 255
+        for part in (images, others)
+    )  # (N, 3072) each
+    middle, mean = pixels[:800].mean(axis=0), targets[:800].mean(axis=0)
+    fit = pixels[:800] - middle
+    weights = np.linalg.solve(fit @ fit.T + 0.01 * np.eye(800), targets[:800] - mean)  # (800, 4)
+    return [(part[800:] - middle) @ fit.T @ weights + mean for part in (pixels, later)]
+
+
+def explained(read, true):
+    return 1 - ((read - true) ** 2).mean(axis=0) / true.var(axis=0)
+
+
+def test_one_picture_tells_positions_and_no_velocities(drawn_states):
+    states, images, later = drawn_states
+    read, _ = read_out(images, states, later)
+    position, velocity, angle, spin = explained(read, states[800:])
+    assert position > 0.99
+    assert angle > 0.95
+    assert velocity < 0.1  # a fit to noise is worse than the mean, which would be 0
+    assert spin < 0.1
+
+
+def test_two_pictures_tell_the_velocity(drawn_states):
+    """So there is something to remember: the difference of two readings, over the time between them."""
+    states, images, later = drawn_states
+    now, then = read_out(images, states, later)
+    assert explained((then - now)[:, :1] / 0.02, states[800:, 1:2])[0] > 0.8
+
+
 def test_the_game_is_gymnasiums_own():
     env, raw = GymEnvironment(GymConfig(id="reverie/CartPoleDict-v0")).make(), gym.make("CartPole-v1")
     mine, theirs = env.reset(seed=5)[0], raw.reset(seed=5)[0]

@@ -100,14 +100,14 @@ def test_dreamer_trains_every_part(dreamer: Path, plugins: Plugins) -> None:
         assert found[name][-1] < 0.8 * found[name][0], (name, found[name])
 
 
-def test_gaussian_latents(tmp_path: Path, plugins: Plugins) -> None:
-    run = trained(tmp_path / "run", plugins, "dreamer_gaussian", *TINY, *LEARNING)
+def test_categorical_latents(tmp_path: Path, plugins: Plugins) -> None:
+    run = trained(tmp_path / "run", plugins, "dreamer_categorical", *TINY, *LEARNING)
     found = losses(run)
     assert found["model/reconstruction/state"][-1] < 0.8 * found["model/reconstruction/state"][0]
     assert max(found["model/dynamics/kl_dyn"]) > 0
     assert changed(untrained(run, plugins), read_agent_tensors(run)) == dict.fromkeys([*ALL, "normalizers"], True)
     latent = reopen(run, plugins=plugins).agent.initial(2).latent
-    assert type(latent).__name__ == "GaussianLatent"
+    assert type(latent).__name__ == "CategoricalLatent"
 
 
 def test_contrastive_without_a_decoder(tmp_path: Path, plugins: Plugins) -> None:

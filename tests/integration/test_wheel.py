@@ -113,7 +113,7 @@ def test_its_recipes_are_found_without_a_checkout(alone: Alone, installed: Path)
     rows = json.loads(listed.stdout)
     folder = installed / "reverie_plugins/_recipes"
     assert {Path(row["file"]) for row in rows} <= {folder / recipe for recipe in RECIPES}
-    assert {row["name"] for row in rows} >= {"dreamer", "demo", "dreamer_gaussian", "dreamer_contrastive"}
+    assert {row["name"] for row in rows} >= {"dreamer", "demo", "dreamer_categorical", "dreamer_contrastive"}
     assert str(ROOT) not in listed.stdout
 
 

@@ -25,7 +25,7 @@ def builtin() -> Plugins:
 
 def test_they_are_found(builtin: Plugins) -> None:
     roots = Roots(tuple(builtin.recipe_roots()))
-    assert {"dreamer", "dreamer_gaussian", "dreamer_contrastive"} <= set(roots.recipes())
+    assert {"dreamer", "dreamer_categorical", "dreamer_contrastive"} <= set(roots.recipes())
     assert {"cartpole", "cartpole_masked", "pendulum", "acrobot", "dmc/cartpole_swingup"} <= set(roots.options("env"))
 
 
@@ -80,7 +80,7 @@ def test_the_wheel_carries_them_too(tmp_path: Path) -> None:
 def test_mixes(builtin: Plugins) -> None:
     """The first journey: one line changes one part."""
     assert prepare("dreamer", ["planner=cem"], plugins=builtin).choices["planner"].name == "cem"
-    assert prepare("dreamer_gaussian", ["env=pendulum"], plugins=builtin).resolved["dynamics"]["latent"] == "gaussian"
+    assert prepare("dreamer_categorical", plugins=builtin).resolved["dynamics"]["latent"] == "categorical"
     contrastive = prepare("dreamer_contrastive", plugins=builtin)
     assert contrastive.choice("decoder") is None
     assert list(contrastive.group("objectives")) == ["contrastive"]

@@ -114,11 +114,11 @@ class TestRecipes:
         assert Path(found["recipe", "dreamer"]["file"]).is_file()
 
     def test_show_says_where_each_value_comes_from(self, typed: Typed) -> None:
-        code, out, _ = typed("recipes", "show", "dreamer_gaussian", "env=pendulum", "dynamics.deter=32")
+        code, out, _ = typed("recipes", "show", "dreamer_categorical", "env=pendulum", "dynamics.deter=32")
         assert code == 0
         lines = {tuple(line.split("# ")[0].split()): line.partition("# ")[2] for line in out.splitlines()}
         assert lines["deter:", "32"] == "command line"
-        assert lines["latent:", "gaussian"].endswith("recipes/dreamer_gaussian.yaml:5")
+        assert lines["latent:", "categorical"].endswith("recipes/dreamer_categorical.yaml:5")
         assert lines["id:", "Pendulum-v1"].endswith("recipes/env/pendulum.yaml:3")
 
     def test_show_as_json(self, typed: Typed) -> None:
@@ -156,9 +156,9 @@ class TestRecipes:
         assert "there is no recipe 'draemer' (did you mean 'dreamer'" in err
 
     def test_diff(self, typed: Typed) -> None:
-        code, out, _ = typed("recipes", "diff", "dreamer", "dreamer_gaussian")
+        code, out, _ = typed("recipes", "diff", "dreamer", "dreamer_categorical")
         assert code == 0
-        assert out.split() == ["dynamics.latent", "-", "categorical", "+", "gaussian"]
-        code, out, _ = typed("recipes", "diff", "dreamer", "dreamer_gaussian", "--no-filled", "--json")
-        assert json.loads(out) == [{"key": "dynamics.latent", "first": None, "second": "gaussian"}]
+        assert out.split() == ["dynamics.latent", "-", "gaussian", "+", "categorical"]
+        code, out, _ = typed("recipes", "diff", "dreamer", "dreamer_categorical", "--no-filled", "--json")
+        assert json.loads(out) == [{"key": "dynamics.latent", "first": "gaussian", "second": "categorical"}]
         assert typed("recipes", "diff", "dreamer", "dreamer")[1] == "no difference\n"

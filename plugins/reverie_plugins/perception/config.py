@@ -13,12 +13,19 @@ _VECTOR: Sizes = {
     "xs": {"units": 64},
     "s": {"units": 128},
     "m": {"units": 256},
-    "v1": {"units": 300},
+    "v1": {"units": 300, "layers": 3},
     "v3_xs": {"units": 256, "layers": 1},
     "v3_s": {"units": 512, "layers": 2},
     "v3_m": {"units": 640, "layers": 3},
     "v3_l": {"units": 768, "layers": 4},
     "v3_xl": {"units": 1024, "layers": 5},
+    "v3_1m": {"units": 64},
+    "v3_12m": {"units": 256},
+    "v3_25m": {"units": 384},
+    "v3_50m": {"units": 512},
+    "v3_100m": {"units": 768},
+    "v3_200m": {"units": 1024},
+    "v3_400m": {"units": 1536},
 }
 _IMAGE: Sizes = {
     "xs": {"depth": 8},
@@ -30,6 +37,13 @@ _IMAGE: Sizes = {
     "v3_m": {"depth": 48},
     "v3_l": {"depth": 64},
     "v3_xl": {"depth": 96},
+    "v3_1m": {"depth": 4},
+    "v3_12m": {"depth": 16},
+    "v3_25m": {"depth": 24},
+    "v3_50m": {"depth": 32},
+    "v3_100m": {"depth": 48},
+    "v3_200m": {"depth": 64},
+    "v3_400m": {"depth": 96},
 }
 _BOTH: Sizes = {size: {**_VECTOR[size], **_IMAGE[size]} for size in _VECTOR}
 

@@ -106,6 +106,24 @@ class TestRecipes:
         assert "Dreamer: an RSSM world model and an actor-critic that learns by imagining." in out
         assert "dmc/cartpole_swingup" in out
 
+    def test_the_list_is_grouped_by_what_must_be_installed(self, typed: Typed) -> None:
+        _, out, _ = typed("recipes", "list")
+        lines = out.splitlines()
+        heads = [line for line in lines if line.startswith(("recipe ", "env="))]
+        assert [head.split()[0] for head in heads] == [
+            "recipe",
+            "env=...",
+            "env=dmc/...",
+            "env=minatar/...",
+            "env=minigrid/...",
+        ]
+        assert "(pip install 'reverie[minatar]')" in heads[3]
+        assert "pip install" not in heads[0] + heads[1]
+        first = lines.index(heads[2]) + 2
+        assert lines[first].startswith("dmc/acrobot_swingup ")
+        assert lines[first + 17].startswith("dmc/walker_walk ")
+        assert lines[first + 18] == ""
+
     def test_list_as_json(self, typed: Typed) -> None:
         code, out, _ = typed("recipes", "list", "--json")
         assert code == 0

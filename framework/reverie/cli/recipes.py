@@ -37,13 +37,29 @@ def list_recipes(as_json: Json = False) -> None:
     if as_json:
         print_json(found)
         return
-    for group, title in (("recipe", "recipe"), ("env", "env=...")):
-        made = table(title, "summary", "file")
-        for row in found:
-            if row["group"] == group:
-                made.add_row(styled(row["name"], "bold"), styled(row["summary"]), styled(row["file"], "dim"))
+    for (title, note), members in _grouped(found).items():
+        made = table(title, f"summary{note}")
+        for row in members:
+            made.add_row(styled(row["name"], "bold"), styled(row["summary"]))
         console.print(made)
         say()
+    for folder in dict.fromkeys(map(str, roots.folders)):
+        say(f"files: {folder}", "dim")
+
+
+def _grouped(found: list[dict[str, str]]) -> dict[tuple[str, str], list[dict[str, str]]]:
+    """Rows by the heading that they stand under, with what it needs: recipes, environments, those of one folder."""
+    from rich.markup import escape
+
+    from reverie.extension.known import EXTRAS, pip_line
+
+    needed = {extra.name: escape(f"   ({pip_line('reverie', extra.name)})") for extra in EXTRAS}
+    groups: dict[tuple[str, str], list[dict[str, str]]] = {}
+    for row in sorted(found, key=lambda row: (row["group"] == "env", "/" in row["name"])):
+        folder = row["name"].rpartition("/")[0] if row["group"] == "env" else ""
+        title = "recipe" if row["group"] == "recipe" else f"env={folder}/..." if folder else "env=..."
+        groups.setdefault((title, needed.get(folder, "")), []).append(row)
+    return groups
 
 
 def _roots() -> "Roots":

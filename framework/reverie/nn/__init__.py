@@ -1,7 +1,19 @@
 """The shelf: blocks, distributions and formulas that components share."""
 
 from reverie.nn.block_linear import BlockLinear
-from reverie.nn.blocks import MLP, ActivationName, Dense, LatentMLP, Norm, NormName, activate, has_bias, linear
+from reverie.nn.blocks import (
+    MLP,
+    ActivationName,
+    Dense,
+    LatentMLP,
+    Norm,
+    NormName,
+    activate,
+    affine,
+    affine_onto,
+    has_bias,
+    linear,
+)
 from reverie.nn.conv import ConvDecoder, ConvEncoder
 from reverie.nn.distributions import (
     Bernoulli,
@@ -53,6 +65,8 @@ __all__ = [
     "TwoHot",
     "activate",
     "adam",
+    "affine",
+    "affine_onto",
     "clip_adaptively",
     "draw_from",
     "has_bias",

@@ -2,10 +2,9 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from reverie.nn.block_linear import BlockLinear
-from reverie.nn.blocks import ActivationName, Dense, Norm, NormName, activate, has_bias, linear
+from reverie.nn.blocks import ActivationName, Dense, Norm, NormName, activate, affine, has_bias, linear
 
 
 class GRUCell(nn.Module):
@@ -24,7 +23,7 @@ class GRUCell(nn.Module):
     def forward(self, x: Tensor, state: Tensor) -> Tensor:
         """(B, inputs), (B, size) -> the next state (B, size)."""
         joined = torch.cat((x, state), -1)  # (B, inputs + size)
-        gates = F.linear(joined, self.linear.weight, self.linear.bias)  # (B, 3 * size)
+        gates = affine(self.linear, joined)  # (B, 3 * size)
         gates = self.norm.forward(gates).to(state.dtype)  # mixed precision: the state itself stays precise
         reset, candidate, update = gates.chunk(3, -1)  # each (B, size)
         candidate = torch.tanh(torch.sigmoid(reset) * candidate)  # (B, size)

@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from reverie.contracts import ActionSpec, Dynamics, Observed, Sampling, View
 from reverie.nn import (
@@ -24,6 +23,8 @@ from reverie.nn import (
     OneHot,
     StandardGRUCell,
     activate,
+    affine,
+    affine_onto,
     has_bias,
     kl_balanced,
     kl_joint,
@@ -104,10 +105,13 @@ class RSSM(Dynamics[RSSMLatent]):
         actions = self._project_action(action.masked_fill(forget, 0.0)).unbind(1)  # T x (B, hidden)
         embeds = self.embed_in(embed).unbind(1)  # T x (B, hidden)
         deters, stochs, parameters, spare = [], [], [], []
-        for forget_t, action_t, embed_t in zip(forget.unbind(1), actions, embeds, strict=True):
+        forgets = is_first.any(0).tolist()  # T x bool: at most steps nothing begins, and nothing has to be cleared
+        for forgets_t, forget_t, action_t, embed_t in zip(forgets, forget.unbind(1), actions, embeds, strict=True):
             # Noise is drawn step by step so that a chunk observed in parts gives the numbers of the whole.
             noise = self.family.noise(sampling, rows, 2, deter)  # (B, 2, G), or None
-            if fresh is None:
+            if not forgets_t:
+                pass
+            elif fresh is None:
                 deter, stoch = deter.masked_fill(forget_t, 0.0), stoch.masked_fill(forget_t, 0.0)
             else:
                 deter = torch.where(forget_t, fresh.deter, deter)  # (B, D)
@@ -130,7 +134,7 @@ class RSSM(Dynamics[RSSMLatent]):
 
     def imagine(self, state: RSSMLatent, action: Tensor, sampling: Sampling) -> RSSMLatent:
         deter = self._advance(state.deter, state.stoch.flatten(1), self._project_action(action))  # (B, D)
-        noise = self.family.noise(sampling, len(action), 1, deter)  # (B, 1, G), or None
+        noise = self.family.noise(sampling, action.shape[0], 1, deter)  # (B, 1, G), or None
         return self._prior(deter, None if noise is None else noise[:, 0], sampling)
 
     def losses(self, view: View) -> dict[str, Tensor]:
@@ -154,26 +158,26 @@ class RSSM(Dynamics[RSSMLatent]):
             action = action / action.detach().abs().clamp_min(1.0)
         if self.core is not None:
             return self.core.project(action)
-        return F.linear(action, self.action_in.weight, self.action_in.bias)
+        return affine(self.action_in, action)
 
     def _advance(self, deter: Tensor, stoch: Tensor, action: Tensor) -> Tensor:
         """(B, D), (B, S) and the projected action (B, hidden) -> the next deter (B, D)."""
         if self.core is not None:
             return self.core.forward(deter, stoch, action)
-        joined = torch.addmm(action, stoch, self.stoch_in.weight.t())  # (B, hidden)
+        joined = affine_onto(action, self.stoch_in, stoch)  # (B, hidden)
         inputs = activate(self.config.activation, self.input_norm.forward(joined))  # (B, hidden)
         return self.cell.forward(inputs, deter)
 
     def _posterior(self, deter: Tensor, embed: Tensor) -> OneHot | Normal:
         """(B, D) and the projected embedding (B, hidden) -> q(stoch)."""
-        joined = torch.addmm(embed, deter, self.deter_in.weight.t())  # (B, hidden)
+        joined = affine_onto(embed, self.deter_in, deter)  # (B, hidden)
         hidden = activate(self.config.activation, self.posterior_norm.forward(joined))  # (B, hidden)
-        distribution: OneHot | Normal = self.family.distribution(self.posterior(hidden))
+        distribution: OneHot | Normal = self.family.distribution(self.posterior.forward(hidden))
         return distribution
 
     def _prior(self, deter: Tensor, noise: Tensor | None, sampling: Sampling) -> RSSMLatent:
         """(*B, D) and noise (*B, G) -> a state whose stoch is a draw of p(stoch | deter)."""
-        distribution = self.family.distribution(self.prior(deter))
+        distribution = self.family.distribution(self.prior.forward(deter))
         stoch = self._draw(distribution, noise, sampling)
         latent: RSSMLatent = self.family.latent(deter, stoch, self.family.parameters(distribution))
         return latent

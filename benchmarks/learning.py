@@ -140,7 +140,7 @@ def line_of(
         "world_model": errors,
         "command": " ".join(command),
         "commit": subprocess.run(
-            ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=HERE
+            ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=HERE.parent
         ).stdout.strip(),
         "versions": {name: importlib.metadata.version(name) for name in ("reverie", "torch", "gymnasium")},
         "curve": curve,

@@ -54,7 +54,7 @@ V1 = {
         "gradient": "dynamics", "horizon": 15, "starts": None, "discount": 1.0, "continues": "mean", "lam": 0.95,
         "entropy": 0.0, "targets": "online", "slow_regulariser": 0.0, "scale_returns": False, "baseline": False,
         "replay_value": 0.0, "optimizer": "adam", "actor_lr": 8e-5, "critic_lr": 8e-5, "eps": 1e-7, "warmup": 0,
-        "grad_clip": 100.0, "adaptive_clip": None,
+        "grad_clip": 100.0, "adaptive_clip": None, "discount_per": "decision",
     },
 }  # fmt: skip
 PUBLISHED_2023 = {
@@ -94,6 +94,7 @@ PUBLISHED_2023 = {
         "entropy": 3e-4, "targets": "online", "slow_rate": 0.02, "slow_every": 1, "slow_regulariser": 1.0,
         "scale_returns": True, "return_decay": 0.99, "baseline": True, "replay_value": 0.0, "optimizer": "adam",
         "actor_lr": 3e-5, "critic_lr": 3e-5, "eps": 1e-5, "warmup": 0, "grad_clip": 100.0, "adaptive_clip": None,
+        "discount_per": "decision",
     },
 }  # fmt: skip
 CURRENT = {
@@ -127,7 +128,7 @@ CURRENT = {
         "entropy": 3e-4, "targets": "online", "slow_rate": 0.02, "slow_every": 1, "slow_regulariser": 1.0,
         "scale_returns": True, "return_decay": 0.99, "replay_value": 0.3, "replay_value_into_model": True,
         "replay_discount": 0.997, "optimizer": "laprop", "actor_lr": 4e-5, "critic_lr": 4e-5, "eps": 1e-20,
-        "warmup": 1000, "grad_clip": None, "adaptive_clip": 0.3,
+        "warmup": 1000, "grad_clip": None, "adaptive_clip": 0.3, "discount_per": "decision",
     },
 }  # fmt: skip
 VERSIONS: dict[str, dict[str, dict[str, Any]]] = {
@@ -188,6 +189,55 @@ def test_the_ratios_and_prefills_of_each_version() -> None:
     assert stages("dreamer_v1") == [("random", 2500, (None, None)), ("planner", None, (500, 500))]
     assert stages("dreamer_2023") == [("random", 1024, (None, None)), ("planner", None, (512, 512))]
     assert stages("dreamer_current") == [("planner", 1024, (None, None)), ("planner", None, (1024, 256))]
+
+
+TABLE = Path(__file__).parents[2] / "docs/recipes/dreamer.md"
+COLUMNS = ("dreamer_v1", "dreamer_2023", "dreamer_current", "dreamer")
+
+
+def rows_of_the_table() -> list[tuple[str, list[str]]]:
+    """The rows of docs/recipes/dreamer.md that begin with an option: its name, and what each version has."""
+    found = []
+    for line in TABLE.read_text().splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if len(cells) == 2 + len(COLUMNS) and cells[0].startswith("`"):
+            found.append((cells[0].strip("`"), cells[1:-1]))
+    return found
+
+
+def told(prepared: Recipe, option: str) -> str:
+    """What a recipe has for an option, as the table writes it; a dash where its component has no such option."""
+    slot, _, key = option.rpartition(".")
+    slot, deeper = slot.replace("learners.", "learners/").replace("heads.", "heads/"), ""
+    if slot.startswith("dynamics."):
+        slot, deeper = "dynamics", slot.partition(".")[2] + "."
+    if option.replace(".", "/") in prepared.choices:
+        return prepared.choices[option.replace(".", "/")].name
+    if option == "stages.train.ratio":
+        train = [stage for _, stage in prepared.settings.flat_stages()][-1]
+        ratios = {train.ratio_for(False), train.ratio_for(True)}
+        return " / ".join(f"{ratio:g}" for ratio in sorted(ratios, reverse=True))
+    if slot not in prepared.choices:
+        slot, key = "settings", option
+    try:
+        value = found(prepared, slot, deeper + key)
+    except AttributeError:
+        return "-"
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "null"}[value]
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def test_the_table_in_the_documents_is_what_the_recipes_have() -> None:
+    rows = rows_of_the_table()
+    assert len(rows) > 40
+    prepared = [recipe(name) for name in COLUMNS]
+    wrong = [
+        f"| `{option}` | should read | {' | '.join(told(one, option) for one in prepared)} |"
+        for option, cells in rows
+        if cells != [told(one, option) for one in prepared]
+    ]
+    assert not wrong, f"docs/recipes/dreamer.md, section Versions:\n{chr(10).join(wrong)}"
 
 
 def built(prepared: Recipe) -> tuple[Any, Any]:

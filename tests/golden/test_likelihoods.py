@@ -78,3 +78,12 @@ def test_the_loss_of_a_picture_is_a_loop_over_its_pixels(parts: tuple[Agent, Vie
         view.batch.obs["camera"].fill_(255)
         found = loss.losses(view, agent)["camera"]
     torch.testing.assert_close(found, torch.full((B, T), SCALES["camera"] * 8 * 12 * 3 / 4))
+
+
+@pytest.mark.parametrize("key", ["camera", "state"])
+def test_each_entry_shapes_the_states_that_it_is_decoded_from(parts: tuple[Agent, View], key: str) -> None:
+    """Note 13: the gradient of every single entry arrives at dynamics and encoder, not only at the decoder."""
+    agent, view = parts
+    Reconstruction(ReconstructionConfig(), agent).losses(view, agent)[key].mean().backward()
+    for slot in ("decoder", "dynamics", "encoder"):
+        assert any(p.grad is not None and bool(p.grad.any()) for p in agent.module(slot).parameters()), slot

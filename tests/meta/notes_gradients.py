@@ -1,7 +1,7 @@
 """Mutations of correctness notes 12 and 13: two-hot regression, and which gradient enters what."""
 
 from mutating import Mutation
-from suites import BEHAVIOUR, DREAMER, OPTIMIZERS, ROUTES, TWO_HOT, VARIANTS, WORLD_MODEL
+from suites import BEHAVIOUR, DREAMER, LIKELIHOODS, OPTIMIZERS, ROUTES, TWO_HOT, VARIANTS, WORLD_MODEL
 
 _TWO_HOT = "reverie.nn.two_hot:TwoHot"
 
@@ -95,6 +95,15 @@ GRADIENTS = [
             f"{WORLD_MODEL}test_what_each_head_has_to_explain_shapes_the_states",
             f"{WORLD_MODEL}test_gradients_reach_the_model_and_nothing_else",
         ),
+    ),
+    Mutation(
+        13,
+        "the decoder reads states cut from the graph",
+        "the decoder learns, and teaches the dynamics nothing",
+        "reverie_plugins.perception.reconstruction:Reconstruction.losses",
+        "view.observed.train.code",
+        "view.observed.train.detach().code",
+        (f"{LIKELIHOODS}test_each_entry_shapes_the_states_that_it_is_decoded_from",),
     ),
     Mutation(
         13,

@@ -126,8 +126,8 @@ WEIGHTS = [
         "a folded discount is applied again",
         "gamma squared: a horizon of 333 steps becomes one of 167",
         f"{_LEARNER}._returns",
-        "trajectory_weights(alive, continues, self.config.discount)",
-        "trajectory_weights(alive, continues, self.config.discount if self.config.discount < 1 else 0.9)",
+        "trajectory_weights(alive, continues, self.discount)",
+        "trajectory_weights(alive, continues, self.discount if self.discount < 1 else 0.9)",
         (f"{FOLDED}test_a_discount_in_the_continue_target_takes_the_place_of_the_option",),
     ),
     Mutation(
@@ -135,8 +135,8 @@ WEIGHTS = [
         "the option stays beside a folded discount",
         "the same, in the returns",
         f"{_LEARNER}._returns",
-        "lambda_return(rewards, continues, value, self.config.discount,",
-        "lambda_return(rewards, continues, value, min(0.9, self.config.discount),",
+        "lambda_return(rewards, continues, value, self.discount,",
+        "lambda_return(rewards, continues, value, min(0.9, self.discount),",
         (f"{FOLDED}test_a_discount_in_the_continue_target_takes_the_place_of_the_option",),
     ),
     Mutation(
@@ -147,6 +147,15 @@ WEIGHTS = [
         '"actor": -judged.weights * gain',
         '"actor": -gain',
         (f"{BEHAVIOUR}test_reinforce", f"{BEHAVIOUR}test_a_state_behind_a_true_end_counts_nothing"),
+    ),
+    Mutation(
+        15,
+        "the actor is not weighted where its gradient goes through the dynamics",
+        "the same, on the other route",
+        "reverie_plugins.dreamer.learner:ActorCritic._through_dynamics",
+        '"actor": -judged.weights * gain',
+        '"actor": -gain',
+        (f"{BEHAVIOUR}test_through_the_dynamics",),
     ),
     Mutation(
         15,

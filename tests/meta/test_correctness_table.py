@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 
 import pytest
 from mutating import function_of
@@ -35,3 +36,10 @@ def test_files_that_the_text_around_the_table_names_exist() -> None:
     named = [part for part in text.split("`")[1::2] if part.endswith((".py", ".md")) and not set("* ") & set(part)]
     assert named
     assert all((ROOT / name).is_file() for name in named), named
+
+
+def test_committed_learning_curves_say_how_they_were_played() -> None:
+    """Note 20: a finished seed whose line does not name its mode could be compared with anything."""
+    for file in sorted((ROOT / "benchmarks" / "learning").glob("*.jsonl")):
+        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+            assert json.loads(line).get("mode") in ("mode", "sample"), f"{file.name}:{number}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from torch import Tensor, nn
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 def build_environment(recipe: Recipe) -> EnvironmentFactory:
     """The factory in the slot `env`."""
     factory: EnvironmentFactory = _make(_chosen(recipe, "env"), EnvironmentFactory)
+    if factory.action.repeat != factory.action_repeat:  # told once, by the factory; components read it in the spec
+        factory.action = replace(factory.action, repeat=factory.action_repeat)
     return factory
 
 

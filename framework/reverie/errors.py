@@ -1,6 +1,8 @@
 """Mistakes that a person can mend. The command line prints them without a traceback and exits with code 2."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,18 @@ class RunError(ReverieError):
 
 
 class EnvironmentFault(ReverieError):
-    """An environment gave or did something that it may not. Names the environment, the step and the entry."""
+    """An environment gave or did something that it may not. Names the environment, the step and the entry.
+
+    Args:
+        message: for a person.
+        evidence: where a value is not finite, the arrays of that step by name; None for every other fault.
+        place: which step it was, in letters that a file name may have.
+    """
+
+    def __init__(self, message: str, *, evidence: Mapping[str, Any] | None = None, place: str = "") -> None:
+        super().__init__(message)
+        self.evidence = evidence
+        self.place = place
 
 
 class NumericalFault(ReverieError):

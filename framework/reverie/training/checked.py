@@ -15,6 +15,9 @@ from reverie.training.snapshots import read_snapshot, write_snapshot
 
 Array = NDArray[Any]
 
+LARGEST_REWARD = float(np.finfo(np.float32).max)
+"""Rewards are kept as float32: beyond this they would be infinite."""
+
 BOUND_TOLERANCE = 1e-5
 """Relative: a float32 cosine may be 1.0000001."""
 
@@ -31,8 +34,8 @@ class CheckedEnv(gym.Wrapper[Any, Any, Any, Any]):
         index: its number, for messages.
 
     Raises:
-        EnvironmentFault: from `reset` and `step`, for a value that is not finite, of the wrong shape or dtype, out of
-            bounds or missing, and in place of any exception of the environment's own.
+        EnvironmentFault: from `reset` and `step`, for a value that is not finite (with the values as evidence), of the
+            wrong shape or dtype, out of bounds or missing, and in place of any exception of the environment's own.
     """
 
     def __init__(
@@ -54,39 +57,39 @@ class CheckedEnv(gym.Wrapper[Any, Any, Any, Any]):
         self._last_action = None
         try:
             obs, _ = self.env.reset(seed=seed, options=options or None)
-        except ReverieError:
-            raise
         except Exception as error:
-            raise self._fault(f"reset(seed={seed}) raised {type(error).__name__}: {error}") from error
-        return self._checked(obs), {}
+            raise self._fault(f"reset(seed={seed}) raised {_told(error)}") from error
+        return self._checked(obs, 0.0), {}
+
+    def begin(self, seed: int, episode: int) -> dict[str, Array]:
+        """The first observation of episode number `episode`."""
+        self._episode = episode - 1
+        obs: dict[str, Array] = self.reset(seed=seed)[0]
+        return obs
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         self._step += 1
         self._last_action = action
         try:
             obs, reward, terminated, truncated, info = self.env.step(action)
-        except ReverieError:
-            raise
+            found = {"frames": int(info["frames"])} if "frames" in info else {}
+            over, cut = bool(terminated), bool(truncated)
         except Exception as error:
-            raise self._fault(f"step raised {type(error).__name__}: {error}") from error
-        obs = self._checked(obs)
-        number = self._number(reward)
-        found = {"frames": int(info["frames"])} if "frames" in info else {}
-        return obs, number, bool(terminated), bool(truncated), found
+            raise self._fault(f"step raised {_told(error)}") from error
+        return self._checked(obs, reward), self._number(obs, reward), over, cut, found
 
     def save_state(self) -> Any:
         """What the environment itself offers to be restored from, as plain containers; None where it offers nothing."""
         return read_snapshot(self.env)
 
-    def restore_state(self, orders: list[Mapping[str, Any]]) -> bool:
-        """Bring back the open episode that `orders[index]` describes; false where that did not work. Called right
-        after a reset with the episode's seed.
+    def restore_state(self, order: Mapping[str, Any]) -> bool:
+        """Bring back the open episode that `order` describes; false where that did not work.
 
         The environment's own state is preferred. Otherwise the episode is played again from its seed and actions, and
         its last observation must come out equal, bit for bit.
         """
-        order = orders[self._index]
         try:
+            self.reset(seed=order["seed"])
             back = order["inner"] is not None and write_snapshot(self.env, order["inner"])
             if not back:
                 if order["inner"] is not None:
@@ -105,7 +108,7 @@ class CheckedEnv(gym.Wrapper[Any, Any, Any, Any]):
                 return False
         return all(np.array_equal(self._shown[key], value) for key, value in order["obs"].items())
 
-    def _checked(self, obs: Any) -> dict[str, Array]:
+    def _checked(self, obs: Any, reward: Any) -> dict[str, Array]:
         if not isinstance(obs, Mapping) or set(obs) != set(self._limits):
             given = sorted(map(str, obs)) if isinstance(obs, Mapping) else type(obs).__name__
             raise self._fault(f"the observation has entries {given}, expected {sorted(self._limits)}")
@@ -117,24 +120,38 @@ class CheckedEnv(gym.Wrapper[Any, Any, Any, Any]):
             if value.shape != shape:
                 raise self._fault(f"entry '{key}' has shape {value.shape}, expected {shape}: {_brief(value)}")
             if low is not None and high is not None and not ((value >= low) & (value <= high)).all():
-                raise self._fault(_out_of_bounds(key, value, low, high))
+                infinite = not np.isfinite(value).all()
+                raise self._fault(
+                    _out_of_bounds(key, value, low, high), self._evidence(obs, reward) if infinite else None
+                )
         self._shown = dict(obs)
         return self._shown
 
-    def _number(self, reward: Any) -> float:
+    def _number(self, obs: Any, reward: Any) -> float:
         try:
             number = float(reward)
         except (TypeError, ValueError):
             raise self._fault(f"the reward is {_brief(reward)}, not a number") from None
-        if not np.isfinite(number):
-            raise self._fault(f"the reward is {number}")
+        if not abs(number) <= LARGEST_REWARD:
+            raise self._fault(f"the reward is {number}", self._evidence(obs, reward))
         return number
 
-    def _fault(self, what: str) -> EnvironmentFault:
-        place = f"environment {self._index}, episode {self._episode}, step {self._step}"
-        if self._last_action is not None:
-            place += f", action {_brief(self._last_action)}"
-        return EnvironmentFault(f"{place}: {what}")
+    def _evidence(self, obs: Mapping[str, Any], reward: Any) -> dict[str, Any]:
+        action = {} if self._last_action is None else {"action": np.asarray(self._last_action)}
+        return {**{f"obs.{key}": value for key, value in obs.items()}, **action, "reward": np.asarray(reward)}
+
+    def _fault(self, what: str, evidence: Mapping[str, Any] | None = None) -> EnvironmentFault:
+        return EnvironmentFault(
+            f"{moment(self._index, self._episode, self._step, self._last_action)}: {what}",
+            evidence=evidence,
+            place=f"environment-{self._index}-episode-{self._episode}-step-{self._step}",
+        )
+
+
+def moment(index: int, episode: int, step: int, action: Any = None) -> str:
+    """Which step of which environment, for messages."""
+    after = "" if action is None else f", action {_brief(action)}"
+    return f"environment {index}, episode {episode}, step {step}{after}"
 
 
 Limits = tuple[tuple[int, ...], np.dtype[Any], Array | None, Array | None]
@@ -165,6 +182,12 @@ def _out_of_bounds(key: str, value: Array, low: Array, high: Array) -> str:
         return f"entry '{key}' is {found!s} at index {at}: {_brief(value)}"
     bounds = f"[{low[place]:g}, {high[place]:g}]"
     return f"entry '{key}' is {found!s} at index {at}, outside its bounds {bounds}: {_brief(value)}"
+
+
+def _told(error: Exception) -> str:
+    """An environment's exception in one line. Ours speak for themselves."""
+    text = " ".join(str(error).split())[:500]
+    return text if isinstance(error, ReverieError) else f"{type(error).__name__}: {text}"
 
 
 def _brief(value: Any) -> str:

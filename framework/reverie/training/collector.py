@@ -105,7 +105,8 @@ class Collector:
             max_frames: stop once this many frames were taken; overshot by less than one vector step.
 
         Raises:
-            EnvironmentFault, NumericalFault: nothing of the faulty step enters the replay.
+            EnvironmentFault, NumericalFault: nothing of the faulty step enters the replay. A fault that the
+                environments' tolerance covers is no error: that environment goes on with its next episode.
         """
         if steps is not None and episodes is not None:
             raise ValueError("say `steps` or `episodes`, not both")
@@ -161,12 +162,12 @@ class Collector:
     def _step(self, policy: Who, report: CollectReport) -> None:
         actions = self._random_actions() if policy == "random" else self._agent_actions(policy)
         taken = self.environments.step(actions)
-        self._record(taken.rows, range(self.environments.count))
+        self._record(taken.rows, np.flatnonzero(taken.stepped).tolist())
         if len(taken.resets):
             self._record(taken.resets, np.flatnonzero(taken.reset).tolist())
         self._is_first = taken.reset.copy()
         self._taken += 1
-        report.agent_steps += self.environments.count
+        report.agent_steps += len(taken.rows)
         report.frames += taken.frames
         report.finished += taken.finished
 
@@ -187,6 +188,8 @@ class Collector:
         )  # (n, A)
 
     def _record(self, rows: Rows, streams: Sequence[int]) -> None:
+        if not len(rows):
+            return  # every environment failed in this step
         self.agent.update_statistics(rows.obs)
         for position, stream in enumerate(streams):
             self.replay.add(stream, rows if len(rows) == 1 else rows[position : position + 1])

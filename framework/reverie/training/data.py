@@ -12,6 +12,7 @@ from reverie.contracts.environment import EnvironmentFactory
 from reverie.recipes.schema import Settings
 from reverie.training.collector import Collector
 from reverie.training.environments import VectorEnvironments
+from reverie.training.faults import Tolerance
 from reverie.training.keys import key
 from reverie.training.replay import Replay
 
@@ -45,14 +46,23 @@ class OnlineData(LightningDataModule):
         agent: acts and gathers statistics of observations.
         factory: makes the environments.
         folder: of the replay; each process has a part of its own.
+        tolerance: what faults are put up with; none by default.
     """
 
     environments: VectorEnvironments
     replay: Replay
     collector: Collector
 
-    def __init__(self, settings: Settings, agent: Agent, factory: EnvironmentFactory, folder: Path) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        agent: Agent,
+        factory: EnvironmentFactory,
+        folder: Path,
+        tolerance: Tolerance | None = None,
+    ) -> None:
         super().__init__()
+        self.tolerance = tolerance or Tolerance()
         self.settings, self.agent, self.factory, self.folder = settings, agent, factory, folder
         self.ready = False
 
@@ -63,7 +73,9 @@ class OnlineData(LightningDataModule):
         rank = self.trainer.global_rank if self.trainer is not None else 0
         options = self.settings.environments
         seed = self.settings.seed if rank == 0 else key(self.settings.seed, "rank", rank) & 0x7FFFFFFF
-        self.environments = VectorEnvironments(self.factory, options.count, options.workers, options.timeout, seed)
+        self.environments = VectorEnvironments(
+            self.factory, options.count, options.workers, options.timeout, seed, tolerance=self.tolerance
+        )
         folder = self.folder if rank == 0 else self.folder / f"process-{rank}"
         self.replay = Replay(folder, self.factory.observation, self.factory.action, options.count, self.settings.replay)
         self.collector = Collector(self.agent, self.environments, self.replay, seed=seed)

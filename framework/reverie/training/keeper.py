@@ -2,39 +2,23 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from pytorch_lightning import Callback, Trainer
-from safetensors.torch import save_file
 
 from reverie.assembly.build import NobodyActs
-from reverie.contracts.learner import Counters
-from reverie.errors import NumericalFault, RunError
-from reverie.training.checkpoint import (
-    Checkpoint,
-    CheckpointFault,
-    CheckpointWriter,
-    list_checkpoints,
-    open_checkpoint,
-)
-from reverie.training.checkpoint.folder import TRAINING
-from reverie.training.checkpoint.randomness import capture, reinstate
-from reverie.training.replay import ReplayMark
+from reverie.errors import EnvironmentFault
 from reverie.training.report import Report
 from reverie.training.run_folder import RunFolder
+from reverie.training.saving import Saver
 from reverie.training.signals import StopFlag
 
 if TYPE_CHECKING:
     from reverie.training.data import OnlineData
     from reverie.training.module import AgentModule
-
-_SHARED = frozenset({"optimizers", "counters", "cursor", "report", "world"})
-_OWN = frozenset({"tick", "averages", "collector", "replay", "randomness"})
-_MALFORMED = (AttributeError, LookupError, TypeError, ValueError, RuntimeError, OverflowError)
 
 
 class Keeper(Callback):
@@ -61,10 +45,9 @@ class Keeper(Callback):
     ) -> None:
         self.folder, self.module, self.data, self.stop, self.say = folder, module, data, stop, say
         self.resuming = resuming
-        self._marks: dict[str, ReplayMark] = {}
         self.settings = module.settings
-        self.report = Report(folder, module.settings, module.averages, writes)
-        self.writer = CheckpointWriter(folder.checkpoints, module.settings.checkpoints.keep)
+        self.report = Report(folder, module.settings, module.averages, writes, say)
+        self.saver = Saver(folder, module, data, self.report, say)
         self.outcome = ""
         self._saved_at = (time.monotonic(), 0)
 
@@ -75,7 +58,9 @@ class Keeper(Callback):
         time."""
         self.stop.install()
         self.report.loggers = trainer.loggers
-        if not (self.resuming and self._restore_newest()):
+        if self.resuming and self.saver.restore_newest():
+            self._saved_at = (time.monotonic(), self.module.counters.ticks)
+        else:
             self._save()
         self._set_status("running")
         self.module.ticker.start_clock()
@@ -91,17 +76,6 @@ class Keeper(Callback):
             self._leave(trainer)
         else:
             self._between_ticks(trainer)
-
-    def on_exception(self, trainer: Trainer, pl_module: Any, exception: BaseException) -> None:
-        """A batch that made numbers blow up is kept for those who want to look at it."""
-        batch = self.module.ticker.batch if hasattr(self.module, "ticker") else None
-        if isinstance(exception, NumericalFault) and batch is not None:
-            self.folder.faults.mkdir(exist_ok=True)
-            path = self.folder.faults / f"batch-{self.module.counters.updates}-{self.module.world.rank}.safetensors"
-            tensors = {f"obs.{name}": value for name, value in batch.obs.items()}
-            tensors |= {name: value for name, value in vars(batch).items() if name != "obs"}
-            save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, path)
-            exception.args = (f"{exception}; the batch is in {path}",)
 
     # Between two ticks.
 
@@ -127,21 +101,12 @@ class Keeper(Callback):
 
     def _evaluate(self) -> bool:
         """Evaluate by the recipe's protocol, in environments of its own; False if a signal stopped it."""
-        from reverie.evaluation.protocol import EvaluationStopped
-
         module = self.module
         if isinstance(module.agent.planner, NobodyActs):
             self.report.evaluated_at = None
             self.report.next_evaluation = 2**62
             return True
-        entry: dict[str, Any] | None = None
-        if module.world.first:
-            began = time.process_time()
-            try:
-                entry = self._evaluated()
-                entry["cpu_seconds"] = round(time.process_time() - began, 3)
-            except EvaluationStopped:
-                entry = None
+        entry = self._whole_evaluation() if module.world.first else None
         if module.world.any(module.world.first and entry is None):
             return False
         entry = entry or {}
@@ -150,6 +115,20 @@ class Keeper(Callback):
         self._log(self.report.write_evaluation(module.cursor.label, module.counters, entry))
         self.module.ticker.start_clock()
         return True
+
+    def _whole_evaluation(self) -> dict[str, Any] | None:
+        """None if a signal stopped it. An environment that fails, where the recipe puts up with that, has all episodes
+        played again: leaving one out would favour some over others."""
+        from reverie.evaluation.protocol import EvaluationStopped
+
+        while True:
+            began = time.process_time()
+            try:
+                return {**self._evaluated(), "cpu_seconds": round(time.process_time() - began, 3)}
+            except EvaluationStopped:
+                return None
+            except EnvironmentFault as fault:
+                self.data.tolerance.environment(fault, "the evaluation is played again from its beginning")
 
     def _evaluated(self) -> dict[str, Any]:
         """Play the episodes, and judge the world model on them where the recipe asks for it."""
@@ -194,7 +173,7 @@ class Keeper(Callback):
         self.outcome = "interrupted"
         trainer.should_stop = True
 
-    # Saving and restoring.
+    # Books.
 
     def _save_due(self) -> bool:
         then, tick = self._saved_at
@@ -203,136 +182,11 @@ class Keeper(Callback):
         return by_ticks or time.monotonic() - then >= options.minutes * 60
 
     def _save(self) -> None:
-        """Write a checkpoint.
-
-        Raises:
-            RunError: if the disk does not take it; the one before stays good.
-        """
-        try:
-            self._write()
-        except OSError as error:
-            root = self.folder.checkpoints
-            free = shutil.disk_usage(root).free if root.is_dir() else 0
-            raise RunError(
-                f"the checkpoint could not be written to {root} ({free:,} bytes are free): {error}"
-            ) from error
-
-    def _write(self) -> None:
-        module = self.module
-        mark = self.data.replay.flush()
-        self.report.sync()
-        shared = {
-            "optimizers": [optimizer.state_dict() for optimizer in module.raw_optimizers()],
-            "counters": asdict(module.counters),
-            "cursor": module.cursor.state(),
-            "report": self.report.state(),
-            "world": module.world.size,
-        }
-        own = {
-            "tick": module.ticker.state(),
-            "averages": module.averages.state(),
-            "collector": self.data.collector.state(),
-            "replay": mark.to_dict(),
-            "randomness": capture(),
-        }
-        path = self.writer.write(module.state_dict(), shared, own, asdict(module.counters), module.world)
-        self._marks[path.name] = mark
-        self._prune()
-        self._saved_at = (time.monotonic(), module.counters.ticks)
+        self.saver.save()
+        self._saved_at = (time.monotonic(), self.module.counters.ticks)
         self._set_status("running")
-
-    def _prune(self) -> None:
-        """Old checkpoints go, and then the replay files that none of the others needs."""
-        if self.module.world.first:
-            self.writer.prune()
-        self.module.world.barrier()
-        kept = {path.name: path for path in list_checkpoints(self.folder.checkpoints)}
-        for name, path in kept.items():
-            if name not in self._marks:
-                try:
-                    self._marks[name] = ReplayMark.from_dict(self._parts(open_checkpoint(path))[1]["replay"])
-                except RunError as fault:
-                    self.say(f"nothing of the replay is pruned while {name} cannot be read: {fault}")
-                    return
-        self._marks = {name: mark for name, mark in self._marks.items() if name in kept}
-        self.data.replay.prune(self._marks.values())
-
-    @property
-    def _own_file(self) -> str:
-        return f"process-{self.module.world.rank}.pt"
-
-    def _restore_newest(self) -> bool:
-        """Walk from the newest checkpoint to the oldest until one is whole, its replay included; false if there is
-        none at all, and the run begins anew.
-
-        Raises:
-            CheckpointFault: if there are checkpoints, but none can be used.
-        """
-        world = self.module.world
-        skipped = []
-        for path in list_checkpoints(self.folder.checkpoints):
-            fault: RunError | None = None
-            try:
-                checkpoint = open_checkpoint(path)
-                shared, own = self._parts(checkpoint)
-                mark = ReplayMark.from_dict(own["replay"])
-                restored = self.data.replay.restore(mark)
-            except RunError as error:
-                fault = error
-            if not world.any(fault is not None):
-                if restored.dropped_rows:
-                    self.say(f"dropped {restored.dropped_rows} replay rows collected after {path.name}")
-                self._marks[path.name] = mark
-                try:
-                    self._restore(checkpoint, shared, own)
-                except _MALFORMED as error:  # files of the right form that do not hold what ours hold
-                    what = str(error).strip().partition("\n")[0][:200]
-                    raise CheckpointFault(
-                        f"{path} cannot be restored, its files do not fit this run: {type(error).__name__}: {what}"
-                    ) from error
-                return True
-            skipped.append(f"skipped {path.name}: {fault or 'another process cannot read its part'}")
-            self.say(skipped[-1])
-        if skipped:
-            raise CheckpointFault(f"no checkpoint of {self.folder.path} can be used\n" + "\n".join(skipped))
-        self.data.replay.restore(ReplayMark((), 0, self.data.replay.streams))
-        self.report.reset()
-        return False
-
-    def _parts(self, checkpoint: Checkpoint) -> tuple[dict[str, Any], dict[str, Any]]:
-        """What all processes share, and what is this one's own.
-
-        Raises:
-            CheckpointFault: naming the file that does not hold it.
-        """
-        found = []
-        for file, expected in ((TRAINING, _SHARED), (self._own_file, _OWN)):
-            part = checkpoint.plain(file)
-            if not isinstance(part, dict) or not expected <= part.keys():
-                raise CheckpointFault(f"{checkpoint.path / file} does not hold {', '.join(sorted(expected))}")
-            found.append(part)
-        return found[0], found[1]
-
-    def _restore(self, checkpoint: Checkpoint, shared: dict[str, Any], own: dict[str, Any]) -> None:
-        module = self.module
-        if shared["world"] != module.world.size:
-            raise RunError(f"this run was trained by {shared['world']} processes, not {module.world.size}")
-        module.load_state_dict(checkpoint.module_state())
-        for optimizer, state in zip(module.raw_optimizers(), shared["optimizers"], strict=True):
-            optimizer.load_state_dict(state)
-        for name, value in asdict(Counters(**shared["counters"])).items():
-            setattr(module.counters, name, type(getattr(module.counters, name))(value))
-        module.cursor.restore(shared["cursor"])
-        module.averages.restore(own["averages"])
-        module.ticker.restore(own["tick"])
-        for line in self.data.collector.restore(own["collector"]):
-            self.say(line)
-        dropped = self.report.restore(shared["report"])
-        if dropped:
-            self.say(f"dropped {dropped} lines of metrics written after {checkpoint.name}")
-        reinstate(own["randomness"])
-        self._saved_at = (time.monotonic(), module.counters.ticks)
 
     def _set_status(self, status: str) -> None:
         if self.module.world.first:
-            self.folder.set_status(status, stage=self.module.cursor.title, **asdict(self.module.counters))
+            counts = {**asdict(self.module.counters), **self.data.tolerance.state()}
+            self.folder.set_status(status, stage=self.module.cursor.title, **counts)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from reverie.training.durable import write_atomically
+from reverie.training.durable import append, remove, sync_file, sync_folder, write_atomically
 from reverie.training.untrusted import table_exists
 
 
@@ -76,12 +75,11 @@ class Table:
         if new:
             write_atomically(self.path, self._rendered(self.rows, header=True))
         else:
-            with self.path.open("a", newline="") as file:
-                file.write(self._rendered([text], header=False))
+            append(self.path, self._rendered([text], header=False))
 
     def sync(self) -> None:
         """Make what was written durable."""
-        _fsync(self.path)
+        _sync(self.path)
 
     def state(self) -> dict[str, Any]:
         """Where the file ends now."""
@@ -102,7 +100,7 @@ class Table:
         if self.columns:
             write_atomically(self.path, self._rendered(self.rows, header=True))
         else:
-            self.path.unlink(missing_ok=True)
+            remove(self.path)
         return max(0, len(found) - int(state["rows"]))
 
     def _rendered(self, rows: Iterable[Mapping[str, str]], *, header: bool) -> str:
@@ -123,8 +121,7 @@ class Lines:
 
     def add(self, entry: Mapping[str, Any]) -> None:
         """Append one line."""
-        with self.path.open("a") as file:
-            file.write(json.dumps(entry) + "\n")
+        append(self.path, json.dumps(entry) + "\n")
         self.count += 1
 
     def read(self) -> list[dict[str, Any]]:
@@ -133,7 +130,7 @@ class Lines:
 
     def sync(self) -> None:
         """Make what was written durable."""
-        _fsync(self.path)
+        _sync(self.path)
 
     def state(self) -> int:
         """Where the file ends now."""
@@ -152,7 +149,8 @@ def _text(value: Any) -> str:
     return repr(value) if isinstance(value, float) else str(value)
 
 
-def _fsync(path: Path) -> None:
+def _sync(path: Path) -> None:
+    """The content, and the name, which an append may have made."""
     if path.exists():
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
+        sync_file(path)
+        sync_folder(path.parent)

@@ -15,6 +15,7 @@ from reverie.contracts.learner import BudgetedEnvironments, Counters, Learner
 from reverie.errors import Problem, RecipeError
 from reverie.recipes.schema import Settings
 from reverie.training.ddp import World
+from reverie.training.faults import Tolerance
 from reverie.training.metrics import Averages
 from reverie.training.rollouts import CountedRollouts
 from reverie.training.stages import StageCursor
@@ -98,9 +99,12 @@ class AgentModule(LightningModule):
     def on_fit_start(self) -> None:
         """Everything is in place: processes, devices, optimizers, environments."""
         data: OnlineData = self.trainer.datamodule  # type: ignore[attr-defined]  # Lightning sets it in fit
-        self.ticker = self.make_ticker(data.replay, data.collector, CountedRollouts(data.factory, self.counters))
+        rollouts = CountedRollouts(data.factory, self.counters)
+        self.ticker = self.make_ticker(data.replay, data.collector, rollouts, data.tolerance)
 
-    def make_ticker(self, replay: Any, collector: Any, environments: BudgetedEnvironments) -> Ticker:
+    def make_ticker(
+        self, replay: Any, collector: Any, environments: BudgetedEnvironments, tolerance: Tolerance | None = None
+    ) -> Ticker:
         """The ticker of this module over a given source of experience."""
         updates = GradientUpdates(self.agent, self.learners, self._optimizers(), self.manual_backward, self.world)
         return Ticker(
@@ -116,6 +120,7 @@ class AgentModule(LightningModule):
             stop=self.stop,
             world=self.world,
             convert=self._convert,
+            tolerance=tolerance,
         )
 
     def training_step(self, batch: Any, batch_idx: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from reverie.contracts.learner import Counters
@@ -26,9 +26,18 @@ class Report:
         settings: of the recipe.
         averages: what learners and ticks recorded since the last line.
         writes: whether this process writes files (one of several does).
+        say: tells a person something.
     """
 
-    def __init__(self, folder: RunFolder, settings: Settings, averages: Averages, writes: bool = True) -> None:
+    def __init__(
+        self,
+        folder: RunFolder,
+        settings: Settings,
+        averages: Averages,
+        writes: bool = True,
+        say: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self.say = say
         self.table = Table(folder.metrics / "metrics.csv")
         self.evaluations = Lines(folder.metrics / "evaluations.jsonl")
         self.settings, self.averages, self.writes = settings, averages, writes
@@ -149,8 +158,13 @@ class Report:
                 "seconds": round(counters.seconds, 3),
             }
             self.table.add({**place, **values})
-        for logger in self.loggers:
-            logger.log_metrics(dict(values), step=counters.env_steps)
+        for logger in list(self.loggers):
+            try:
+                logger.log_metrics(dict(values), step=counters.env_steps)
+            except Exception as error:  # noqa: BLE001 - a logger is no reason to lose a run; our own table goes on
+                self.loggers = [other for other in self.loggers if other is not logger]
+                what = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+                self.say(f"{type(logger).__name__} cannot log and is left out from here on: {what}")
 
 
 def _place(counters: Counters) -> tuple[int, int, int]:

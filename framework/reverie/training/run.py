@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,8 @@ from reverie.recipes.lock import write_lock
 from reverie.recipes.prepare import prepare
 from reverie.recipes.recipe import Recipe
 from reverie.training.checkpoint import list_checkpoints
+from reverie.training.durable import free_bytes
+from reverie.training.faults import Tolerance
 from reverie.training.memory import keep_freed_memory
 from reverie.training.progress import RunProgress
 from reverie.training.quiet import quiet_lightning
@@ -36,6 +39,9 @@ if TYPE_CHECKING:
 RUN_DIR = "REVERIE_RUN_DIR"
 """Tells the other processes of a distributed run which folder the first one made."""
 
+
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
+"""Errors that are the disk's, whichever file they name."""
 
 _DISTRIBUTED = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE")
 """What Lightning sets for the processes that it starts."""
@@ -169,20 +175,40 @@ def _guarded(
         else:
             status = _fit(recipe, folder, resuming, stop, callbacks, loggers, progress)
         if first:
-            facts = {key: value for key, value in folder.status().items() if key not in ("status", "reason")}
-            facts = {key: value for key, value in facts.items() if key not in ("pid", "updated")}
-            folder.set_status(status, stop.reason if status == "interrupted" else "", **facts)
+            folder.set_status(status, stop.reason if status == "interrupted" else "", **_facts(folder))
     except BaseException as error:
-        reason = str(error) if isinstance(error, ReverieError) else f"{type(error).__name__}: {error}"
+        told = _of_the_disk(error, folder) or error
+        reason = str(told) if isinstance(told, ReverieError) else f"{type(told).__name__}: {told}"
         if first:
-            with suppress(OSError):  # a full disk must not hide what happened
-                folder.set_status("failed", reason)
-        raise
+            with suppress(RunError):  # a full disk must not hide what happened
+                folder.set_status("failed", reason, **_facts(folder))
+        if told is error:
+            raise
+        raise told from error
     finally:
         stop.uninstall()
         folder.unlock()
     # Lightning takes another exit code of the other processes for a crash.
     return RunResult(folder.path, status, stop.exit_code if status == "interrupted" and first else 0)
+
+
+def _facts(folder: RunFolder) -> dict[str, Any]:
+    """How far the run was when its status was written last."""
+    return {key: value for key, value in folder.status().items() if key not in ("status", "reason", "pid", "updated")}
+
+
+def _of_the_disk(error: BaseException, folder: RunFolder) -> RunError | None:
+    """What to tell a person about a run folder that can no longer be written; None for every other error."""
+    if not isinstance(error, OSError):
+        return None
+    inside = str(folder.path.absolute()) in str(Path(str(error.filename)).absolute())
+    if error.errno not in _DISK and not inside:
+        return None
+    what = "has vanished" if not folder.path.is_dir() else f"cannot be written ({free_bytes(folder.path)})"
+    return RunError(
+        f"the run folder {folder.path} {what}: {error}. Its last checkpoint stays as it is: mend this, then "
+        f"`reverie resume {folder.path}`"
+    )
 
 
 def _fit(
@@ -208,10 +234,11 @@ def _fit(
     transplants = not (resuming and list_checkpoints(folder.checkpoints))
     agent = build_agent(recipe, factory.observation, factory.action, transplants=transplants)
     module = AgentModule(agent, build_learners(recipe, agent), settings, stop)
-    data = OnlineData(settings, agent, factory, folder.replay)
     first = process_rank() == 0
     shown = RunProgress(f"{recipe.name} on {_environment_name(recipe, 'env')}", enabled=progress and first)
-    keeper = Keeper(folder, module, data, stop, resuming, shown.say if first else _silent, writes=first)
+    say = shown.say if first else _silent
+    data = OnlineData(settings, agent, factory, folder.replay, Tolerance(settings.faults, folder.faults, say))
+    keeper = Keeper(folder, module, data, stop, resuming, say, writes=first)
     shown.keeper = keeper
     try:
         with quiet_lightning(), _together(folder, settings.trainer.devices):

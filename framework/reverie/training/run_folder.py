@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import socket
 import time
 from collections.abc import Callable, Mapping
@@ -15,12 +14,21 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from reverie.errors import RunError
-from reverie.training.durable import sync_file, sync_folder, write_atomically
+from reverie.training.durable import (
+    free_bytes,
+    make_folder,
+    remove_folder,
+    rename,
+    sync_file,
+    sync_folder,
+    write_atomically,
+)
 from reverie.training.untrusted import read_json, require_run
 
 LOCK_FILE = "recipe.lock.yaml"
 _FOLDERS = ("metrics", "checkpoints", "replay", "videos")
 _STAGED = ".staged"
+_HOLDER = ".holder.json"
 
 
 class RunFolder:
@@ -62,8 +70,10 @@ class RunFolder:
         if path.exists() and not (path.is_dir() and all(_never_begun(entry) for entry in path.iterdir())):
             raise RunError(f"{path} exists and is not an empty folder; give another `run_dir=`")
         try:
+            make_folder(path, parents=True)
             for folder in _FOLDERS:
-                (path / folder).mkdir(parents=True, exist_ok=True)
+                make_folder(path / folder)
+            sync_folder(path.parent)
         except OSError as error:
             raise RunError(f"the run folder {path} cannot be made: {error.strerror or error}") from error
         return run
@@ -89,13 +99,14 @@ class RunFolder:
         """
         staged = self.path / _STAGED
         try:
-            shutil.rmtree(staged, ignore_errors=True)
-            staged.mkdir()
+            remove_folder(staged)
+            make_folder(staged)
             write(staged)
             for file in sorted(staged.iterdir(), key=lambda file: file.name == LOCK_FILE):
                 sync_file(file)
-                file.replace(self.path / file.name)
-            staged.rmdir()
+                sync_folder(self.path)
+                rename(file, self.path / file.name)
+            remove_folder(staged)
             sync_folder(self.path)
         except OSError as error:
             raise RunError(f"the recipe cannot be written into {self.path}: {error.strerror or error}") from error
@@ -124,8 +135,14 @@ class RunFolder:
             raise RunError(f"{self.path} is in use by {self._holder()}; wait until it ends, or stop it") from None
         except OSError as error:
             raise RunError(f"{self.path} cannot be written: {error.strerror or error}") from error
-        holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": _now()}
-        write_atomically(self.path / ".holder.json", json.dumps(holder))
+        try:
+            holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": _now()}
+            write_atomically(self.path / _HOLDER, json.dumps(holder))
+        except OSError as error:
+            self._lock.release()
+            raise RunError(
+                f"{self.path} cannot be written ({free_bytes(self.path)}): {error.strerror or error}"
+            ) from error
 
     def unlock(self) -> None:
         """Give the folder back."""
@@ -136,23 +153,47 @@ class RunFolder:
         return read_status(self.path)
 
     def set_status(self, status: str, reason: str = "", **facts: Any) -> None:
-        """Say that the run is running, interrupted, failed (with the reason) or completed."""
+        """Say that the run is running, interrupted, failed (with the reason) or completed.
+
+        Raises:
+            RunError: if the disk does not take it.
+        """
         entry = {"status": status, "reason": reason, "pid": os.getpid(), "updated": _now(), **facts}
-        write_atomically(self.path / "status.json", json.dumps(entry, indent=2) + "\n")
+        text = json.dumps(entry, indent=2) + "\n"
+        try:
+            write_atomically(self.path / "status.json", text)
+        except OSError as error:
+            raise RunError(
+                f"{self.path / 'status.json'} could not be written, it needs {len(text):,} bytes "
+                f"({free_bytes(self.path)}): {error.strerror or error}"
+            ) from error
 
     def _holder(self) -> str:
         try:
-            holder = read_json(self.path / ".holder.json")
-            return f"process {holder['pid']} on {holder['host']} since {holder['since']}"
+            holder = read_json(self.path / _HOLDER)
+            named = f"process {holder['pid']} on {holder['host']} since {holder['since']}"
+            ended = holder["host"] == socket.gethostname() and not _alive(int(holder["pid"]))
+            return f"{named}, which has ended, but left a process behind that holds on to it" if ended else named
         except (OSError, ValueError, KeyError, TypeError):
             return "another process"
+
+
+def _alive(pid: int) -> bool:
+    """Whether there is such a process on this machine."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True  # somebody else's
+    return True
 
 
 def _never_begun(entry: Path) -> bool:
     """Whether a process that was killed before its run began may have left this behind."""
     if entry.name in _FOLDERS:
         return entry.is_dir() and not entry.is_symlink() and not any(entry.iterdir())
-    return entry.name in (".lock", ".holder.json", "..holder.json.new", _STAGED, "provenance.json")
+    return entry.name in (".lock", _HOLDER, f".{_HOLDER}.new", _STAGED, "provenance.json")
 
 
 def read_status(run: Path) -> dict[str, Any]:

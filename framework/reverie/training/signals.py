@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import threading
@@ -60,5 +61,7 @@ class StopFlag:
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGINT and self.signum == signal.SIGINT:
             self._last_words()
+            for child in multiprocessing.active_children():
+                child.kill()  # a worker that hangs would outlive us
             os._exit(130)
         self.signum = self.signum or number

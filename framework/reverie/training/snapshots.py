@@ -1,7 +1,10 @@
 """The state that an environment itself offers: `get_state()` and `set_state(state)` of the innermost environment.
 
-Wrappers that count steps (Gymnasium's `TimeLimit`) are saved beside it. Only states made of plain containers, numbers,
-text, bytes and arrays are taken, since they must go into a file that is read without pickle.
+Its generator `np_random`, which most such states leave out, and the steps that Gymnasium's `TimeLimit` has counted are
+saved beside it. Only states made of plain containers, numbers, text, bytes and arrays are taken, since they must go
+into a file that is read without pickle. A wrapper that remembers something (a stack of frames, say) would come back
+empty, so every wrapper must be known to remember nothing: Gymnasium's own checks, and those with `stateless = True`.
+Where any of this fails, the episode is played again from its seed instead, which brings everything back.
 """
 
 from __future__ import annotations
@@ -13,29 +16,41 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import torch
+from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker, TimeLimit
 
 
 def read_snapshot(env: gym.Env[Any, Any]) -> dict[str, Any] | None:
     """The state of `env`, in containers that `torch.load(weights_only=True)` takes; None where it offers none."""
     inner: Any = env.unwrapped
-    if not _offers(inner):
+    if not _offers(inner) or not all(_forgetful(wrapper) for wrapper in _wrappers(env)):
         return None
     try:
-        return {"state": _to_plain(inner.get_state()), "elapsed": [wrapper._elapsed_steps for wrapper in _limits(env)]}
-    except TypeError:
-        return None  # a state of classes of its own: the episode is played again instead
+        state = _to_plain(inner.get_state())
+        generator = getattr(inner, "_np_random", None)
+        drawn = None if generator is None else _to_plain(generator.bit_generator.state)
+    except Exception:  # noqa: BLE001 - a state of classes of its own, or an environment that cannot tell it now
+        return None
+    elapsed = [wrapper._elapsed_steps for wrapper in _wrappers(env) if isinstance(wrapper, TimeLimit)]
+    return {"state": state, "np_random": drawn, "elapsed": elapsed}
 
 
 def write_snapshot(env: gym.Env[Any, Any], snapshot: Mapping[str, Any]) -> bool:
-    """Put the state back; false unless the environment then reports the same state."""
+    """Put the state back, right after a reset; false unless the environment then reports the same state."""
     inner: Any = env.unwrapped
-    limits = list(_limits(env))
+    limits = [wrapper for wrapper in _wrappers(env) if isinstance(wrapper, TimeLimit)]
     if not _offers(inner) or len(limits) != len(snapshot["elapsed"]):
         return False
-    inner.set_state(_from_plain(snapshot["state"]))
+    drawn = snapshot.get("np_random")
+    try:
+        inner.set_state(_from_plain(snapshot["state"]))
+        if drawn is not None:
+            inner.np_random.bit_generator.state = _from_plain(drawn)
+        back = _equal(_to_plain(inner.get_state()), snapshot["state"])
+    except Exception:  # noqa: BLE001 - another version of the environment, or another generator: play it again
+        return False
     for wrapper, elapsed in zip(limits, snapshot["elapsed"], strict=True):
         wrapper._elapsed_steps = elapsed
-    return _equal(_to_plain(inner.get_state()), snapshot["state"])
+    return back
 
 
 def _offers(inner: Any) -> bool:
@@ -52,11 +67,15 @@ def _required(function: Any) -> int:
     return sum(one.kind in kinds and one.default is inspect.Parameter.empty for one in parameters)
 
 
-def _limits(env: gym.Env[Any, Any]) -> Iterator[Any]:
+def _wrappers(env: gym.Env[Any, Any]) -> Iterator[Any]:
     while isinstance(env, gym.Wrapper):
-        if hasattr(env, "_elapsed_steps") and "_elapsed_steps" in vars(env):
-            yield env
+        yield env
         env = env.env
+
+
+def _forgetful(wrapper: Any) -> bool:
+    """Whether nothing is lost of a wrapper that is made anew."""
+    return type(wrapper) in (OrderEnforcing, PassiveEnvChecker, TimeLimit) or bool(getattr(wrapper, "stateless", False))
 
 
 def _to_plain(value: Any) -> Any:

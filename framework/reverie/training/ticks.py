@@ -19,6 +19,7 @@ from reverie.errors import NumericalFault, RunError
 from reverie.recipes.schema import Settings, Stage
 from reverie.training.context import LearnerContext
 from reverie.training.ddp import ALONE, World
+from reverie.training.faults import Tolerance, Undo
 from reverie.training.keys import numpy_generator, torch_generator
 from reverie.training.metrics import Averages
 from reverie.training.stages import StageCursor
@@ -81,6 +82,7 @@ class Ticker:
         frozen: slots that the recipe freezes for the whole run.
         stop: whether a signal asks to stop.
         convert: brings a batch to the device and precision of the agent.
+        tolerance: whether an update that is not finite ends the run.
     """
 
     def __init__(
@@ -99,11 +101,13 @@ class Ticker:
         stop: Callable[[], bool] = lambda: False,
         world: World = ALONE,
         convert: Callable[[Tensor], Tensor] = lambda tensor: tensor,
+        tolerance: Tolerance | None = None,
     ) -> None:
         self.settings, self.agent, self.updates = settings, agent, updates
         self.replay, self.collector, self.environments = replay, collector, environments
         self.counters, self.cursor, self.averages = counters, cursor, averages
         self.frozen, self.stop, self.world, self.convert = tuple(frozen), stop, world, convert
+        self.tolerance = tolerance or Tolerance()
         self.pending = Pending()
         self.spoiled = False
         self.batch: Batch | None = None
@@ -231,10 +235,17 @@ class Ticker:
                 self.counters.generations += 1
 
     def _guarded(self, names: Sequence[str], view: View, contexts: Mapping[str, LearnerContext]) -> None:
+        """Update, or leave the update out where the recipe says so: its weights are as they were, the next batch is
+        another one."""
+        learners = [self.updates.learners[name] for name in names]
+        undo = Undo([self.agent, *learners], self.averages) if self.tolerance.drops_updates else None
         try:
             self.updates.update(names, view, contexts)
         except NumericalFault as fault:
-            raise NumericalFault(f"stage '{self.cursor.title}', {fault}") from fault
+            told = NumericalFault(f"stage '{self.cursor.title}', {fault}")
+            self.tolerance.update(told, f"batch-{self.counters.updates}-{self.world.rank}", self.batch)
+            if undo is not None:
+                undo()
 
     def _sampled(self) -> Batch:
         size, length = self.settings.replay.batch_size // self.world.size, self.settings.replay.length

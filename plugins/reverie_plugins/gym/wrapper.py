@@ -25,6 +25,8 @@ class StandardForm(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorA
     the standard form sees what the environment really gave.
     """
 
+    stateless = True  # nothing is lost when it is made anew around an environment whose state was put back
+
     def __init__(self, env: gym.Env[Any, Any], config: GymConfig) -> None:
         gym.utils.RecordConstructorArgs.__init__(self, config=config)
         gym.Wrapper.__init__(self, env)

@@ -10,6 +10,7 @@ from torch import nn
 
 from reverie.training.checkpoint import CheckpointFault, CheckpointWriter, checkpoint_of, newest, open_checkpoint
 from reverie.training.checkpoint.packing import pack, read_tensors
+from reverie.training.durable import Operation, watched
 
 
 class WithExtra(nn.Module):
@@ -98,7 +99,8 @@ def test_damage_is_named_and_the_older_one_is_taken(tmp_path: Path, file: str, d
         ("[]", "not a manifest"),
         ('{"schema": 1, "files": {"a": 3}, "counters": {}}', "not a manifest"),
         ('{"schema": 99, "files": {}, "counters": {}}', "a newer version"),
-        ('{"schema": 0, "files": {}, "counters": {}}', "another version"),
+        ('{"schema": 0, "files": {}, "counters": {}}', "an older version"),
+        ('{"schema": "1", "files": {}, "counters": {}}', "another version"),
         ('{"schema": 1, "files": {"../x": {"size": 0, "sha256": ""}}, "counters": {}}', "not a plain file"),
         ('{"schema": 1, "files": {"a": {}}, "counters": {}}', "size and sha256"),
     ],
@@ -148,17 +150,16 @@ def test_names_never_repeat_after_pruning(tmp_path: Path) -> None:
     assert write(root).name > first.name
 
 
-def test_a_crash_while_staging_leaves_the_last_one_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_crash_while_staging_leaves_the_last_one_good(tmp_path: Path) -> None:
     root = tmp_path / "checkpoints"
     good = write(root)
 
-    def fail(self: Path, target: Path) -> None:
-        raise OSError("no space left")
+    def fail(operation: Operation) -> None:
+        if operation.kind == "rename":
+            raise OSError("no space left")
 
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "rename", fail)
-        with pytest.raises(OSError, match="no space"):
-            write(root, 2.0)
+    with watched(fail), pytest.raises(OSError, match="no space"):
+        write(root, 2.0)
     found = newest(root)
     assert found is not None
     assert found.path == good

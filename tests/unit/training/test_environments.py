@@ -174,6 +174,7 @@ def test_faults_name_environment_episode_step_action_and_value(vector, workers, 
     assert "environment 1, episode 1, step 3, action [0.25 0.25]" in str(caught.value)
     assert type(caught.value) is EnvironmentFault
     assert "\n" not in str(caught.value)
+    assert (caught.value.evidence is not None) == (kind in ("nan", "inf", "reward"))
 
 
 @BOTH
@@ -196,7 +197,8 @@ def test_a_dead_worker_is_named_at_once_and_closing_is_quick(vector, kind):
     began = time.monotonic()
     code = {"kill": "-9", "exit": "3"}[kind]
     with pytest.raises(
-        EnvironmentFault, match=rf"environment 1 \(exit code {code}\): the worker process died during step"
+        EnvironmentFault,
+        match=rf"environment 1, episode 0, step 3, action \[0.5 0.5\]: the worker process died \(exit code {code}\)",
     ):
         environments.step(np.full((3, 2), 0.5))
     assert time.monotonic() - began < 10
@@ -209,14 +211,16 @@ def test_a_sleeping_worker_is_named_within_the_timeout_and_closing_is_quick(vect
     environments.step(np.zeros((2, 2)))
     environments.step(np.zeros((2, 2)))
     began = time.monotonic()
-    with pytest.raises(EnvironmentFault, match=r"environment 1: no answer within 1 s to step.*action \[0.5 0.5\]"):
+    with pytest.raises(
+        EnvironmentFault, match=r"environment 1, .*step 3, action \[0.5 0.5\]: .*no answer within 1 s to step"
+    ):
         environments.step(np.full((2, 2), 0.5))
     assert time.monotonic() - began < 4
     assert_quick_close(environments)
 
 
 def assert_quick_close(environments):
-    processes = environments._vector.processes
+    processes = [host.process for host in environments._hosts]
     began = time.monotonic()
     environments.close()
     environments.close()
@@ -231,7 +235,7 @@ def test_workers_obey_sigterm_although_their_parent_does_not(vector):
     finally:
         signal.signal(signal.SIGTERM, before)
     environments.begin()
-    process = environments._vector.processes[0]
+    process = environments._hosts[0].process
     os.kill(process.pid, signal.SIGTERM)
     process.join(5)
     assert process.exitcode == -signal.SIGTERM
@@ -328,6 +332,61 @@ class Stateful(gym.Env):
         self.x = float(state["x"][0])
 
 
+class Noisy(Stateful):
+    """Offers its state without the generator that its next steps draw from, and would play differently again."""
+
+    generators = "PCG64"
+
+    def reset(self, *, seed=None, options=None):
+        gym.Env.reset(self, seed=seed)
+        self.np_random = np.random.Generator(getattr(np.random, self.generators)(seed))
+        self.x = float(np.random.default_rng().integers(1000))
+        return self._seen(), {}
+
+    def step(self, action):
+        self.x += float(self.np_random.integers(1, 1000))
+        return self._seen(), 0.0, False, False, {}
+
+
+class NoisyOldStyle(Noisy):
+    """With a generator whose state is an array."""
+
+    generators = "MT19937"
+
+
+class Remembers(gym.Wrapper):
+    """Shows the observation before: a wrapper with a state of its own."""
+
+    def __init__(self, env):
+        super().__init__(env)
+        self.before = None
+
+    def reset(self, **options):
+        obs, info = self.env.reset(**options)
+        self.before = obs
+        return obs, info
+
+    def step(self, action):
+        obs, *rest = self.env.step(action)
+        before, self.before = self.before, obs
+        return before, *rest
+
+
+class SeededStateful(Stateful):
+    """Offers its state, and could be played again too."""
+
+    def reset(self, *, seed=None, options=None):
+        self.x = float(np.random.default_rng(seed).integers(10**6))
+        return self._seen(), {}
+
+
+class Broken(SeededStateful):
+    """Its state cannot be put back."""
+
+    def set_state(self, state):
+        raise RuntimeError("another version")
+
+
 class Unruly(Stateful):
     """Offers nothing and cannot be played again."""
 
@@ -385,6 +444,32 @@ def test_restoring_takes_the_environments_own_state_and_its_time_limit(vector, t
     assert not five.rows.is_last.any()
     assert six.rows.is_last.all()
     assert [result.length for result in six.finished] == [6, 6]
+
+
+@BOTH
+@pytest.mark.parametrize("kind", [Noisy, NoisyOldStyle])
+def test_the_generator_of_an_environment_is_part_of_its_state(vector, workers, kind, tmp_path):
+    original = vector(factory_of(kind), 2, workers, seed=4)
+    original.begin()
+    for _ in range(3):
+        original.step(np.zeros((2, 1)))
+    restored = vector(factory_of(kind), 2, workers, seed=4)
+    assert restored.restore(through_a_file(original.state(), tmp_path)) == []
+    for _ in range(3):
+        one, other = original.step(np.zeros((2, 1))), restored.step(np.zeros((2, 1)))
+        assert np.array_equal(one.rows.obs["x"], other.rows.obs["x"])
+
+
+@pytest.mark.parametrize("make", [lambda: Remembers(SeededStateful()), Broken])
+def test_where_a_state_does_not_bring_everything_back_the_episode_is_played_again(vector, make, tmp_path):
+    original = vector(factory_of(make), 1, seed=4)
+    original.begin()
+    for _ in range(3):
+        original.step(np.zeros((1, 1)))
+    restored = vector(factory_of(make), 1, seed=4)
+    assert restored.restore(through_a_file(original.state(), tmp_path)) == []
+    one, other = original.step(np.zeros((1, 1))), restored.step(np.zeros((1, 1)))
+    assert np.array_equal(one.rows.obs["x"], other.rows.obs["x"])
 
 
 @BOTH

@@ -329,7 +329,7 @@ def test_a_full_disk_loses_no_rows_and_names_what_it_needed(tmp_path):
     replay = filled(tmp_path, counts=(7, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limit[1]))
     try:
-        with pytest.raises(RunError, match=r"could not write \d+ bytes \(\d+ bytes free\)"):
+        with pytest.raises(RunError, match=r"needs 1,962 bytes \([\d,]+ bytes are free\): File too large"):
             replay.add(0, rows_of(7, 1))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from reverie.errors import RunError
+from reverie.training.durable import watched
 from reverie.training.run_folder import LOCK_FILE, RunFolder, default_path, read_status
 
 
@@ -48,14 +49,7 @@ def test_the_recipe_is_put_in_place_last(tmp_path: Path) -> None:
         for name in (LOCK_FILE, "provenance.json"):
             (staged / name).write_text("x")
 
-    replace = Path.replace
-
-    def watched(self: Path, target: Path) -> Path:
-        seen.append(self.name)
-        return replace(self, target)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Path, "replace", watched)
+    with watched(lambda operation: seen.append(operation.path.name) if operation.kind == "rename" else None):
         folder.install(write)
     assert seen == ["provenance.json", LOCK_FILE]
 

@@ -180,7 +180,7 @@ def _manifest(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointFault(f"{file} is missing or not a manifest: {_first_line(error)}") from error
     if found != SCHEMA:
-        age = "a newer" if isinstance(found, int) and found > SCHEMA else "another"
+        age = "another" if not isinstance(found, int) else "a newer" if found > SCHEMA else "an older"
         raise CheckpointFault(f"{file} was written by {age} version of Reverie (schema {found}, this one is {SCHEMA})")
     if not shaped:
         raise CheckpointFault(f"{file} does not say size and sha256 of each file, and the counters")

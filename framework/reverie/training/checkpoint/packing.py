@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from reverie.training.durable import open_durably
 from reverie.training.untrusted import parse_json
 
 
@@ -62,5 +63,6 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def write_plain(path: Path, value: Any) -> None:
-    """Tensors in plain containers, numbers and strings."""
-    torch.save(value, path)
+    """Tensors in plain containers, numbers and strings, durable on disk."""
+    with open_durably(path) as file:
+        torch.save(value, file)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import platform
-import shutil
 import time
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -23,7 +22,7 @@ from reverie.training.checkpoint.folder import (
 )
 from reverie.training.checkpoint.packing import pack, write_plain
 from reverie.training.ddp import ALONE, World
-from reverie.training.durable import sync_file, sync_folder, write_atomically, write_durably
+from reverie.training.durable import make_folder, remove_folder, rename, sync_folder, write_atomically, write_durably
 
 LATEST = "latest"
 _STAGING = ".staging"
@@ -62,13 +61,11 @@ class CheckpointWriter:
         """
         staged, target = self.root / _STAGING, self._target()
         if world.first:
-            shutil.rmtree(staged, ignore_errors=True)
-            staged.mkdir(parents=True)
+            remove_folder(staged)
+            make_folder(staged)
             self._shared(staged, module, training)
         world.barrier()
-        mine = staged / f"process-{world.rank}.pt"
-        write_plain(mine, dict(own))
-        sync_file(mine)
+        write_plain(staged / f"process-{world.rank}.pt", dict(own))
         world.barrier()
         if world.first:
             self._publish(staged, target, counters)
@@ -80,11 +77,15 @@ class CheckpointWriter:
         kept, old = list_checkpoints(self.root)[: self.keep], list_checkpoints(self.root)[self.keep :]
         for path in reversed(old):
             doomed = self.root / f".old-{path.name}"
-            path.rename(doomed)  # from here on no reader takes it for a whole one
-            shutil.rmtree(doomed)
+            rename(path, doomed)  # from here on no reader takes it for a whole one
+            remove_folder(doomed)
         for leftover in self.root.glob(".old-*"):
-            shutil.rmtree(leftover)
+            remove_folder(leftover)
         return kept
+
+    def discard(self) -> None:
+        """Give back the room of a checkpoint that could not be finished."""
+        remove_folder(self.root / _STAGING)
 
     def _target(self) -> Path:
         existing = list_checkpoints(self.root)
@@ -95,7 +96,6 @@ class CheckpointWriter:
         write_durably(staged / WEIGHTS, weights)
         for name, value in ((EXTRA, extra), (TRAINING, dict(training))):
             write_plain(staged / name, value)
-            sync_file(staged / name)
 
     def _publish(self, staged: Path, target: Path, counters: Mapping[str, Any]) -> None:
         files = {
@@ -112,7 +112,7 @@ class CheckpointWriter:
         }
         write_durably(staged / MANIFEST, json.dumps(manifest, indent=2) + "\n")
         sync_folder(staged)
-        staged.rename(target)
+        rename(staged, target)
         sync_folder(self.root)
         write_atomically(self.root / LATEST, target.name + "\n")
 

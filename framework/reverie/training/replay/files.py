@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import math
-import shutil
 import zipfile
 from contextlib import suppress
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 
 from reverie.errors import RunError
 from reverie.training.checkpoint.plain import refuse_growth
-from reverie.training.durable import sync_folder, write_durably
+from reverie.training.durable import free_bytes, remove, rename, sync_folder, write_durably
 from reverie.training.replay.columns import Array, Columns, Layout
 from reverie.training.replay.mark import CHUNK_NAME, ChunkMark
 from reverie.training.untrusted import plain_file
@@ -37,22 +36,16 @@ def write_chunk(folder: Path, stream: int, start: int, columns: Columns) -> Chun
     path, staged = folder / name, folder / f"{STAGED}{name}"
     try:
         write_durably(staged, content)
-        staged.replace(path)
+        rename(staged, path)
         sync_folder(folder)
     except OSError as error:
         with suppress(OSError):
-            staged.unlink(missing_ok=True)
+            remove(staged)
         raise RunError(
-            f"{path}: the replay could not write {len(content)} bytes ({_free(folder)} bytes free): {error}"
+            f"{path}: the replay could not write this chunk, which needs {len(content):,} bytes "
+            f"({free_bytes(folder)}): {error.strerror or error}"
         ) from error
     return ChunkMark(name, rows, digest)
-
-
-def _free(folder: Path) -> str:
-    try:
-        return str(shutil.disk_usage(folder).free)
-    except OSError:
-        return "unknown"
 
 
 def verify_chunk(folder: Path, chunk: ChunkMark) -> None:

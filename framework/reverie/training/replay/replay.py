@@ -14,6 +14,7 @@ from reverie.contracts.batch import Batch
 from reverie.contracts.specs import ActionSpec, ObservationSpec
 from reverie.errors import RunError
 from reverie.recipes.schema import Replay as Settings
+from reverie.training.durable import make_folder, remove
 from reverie.training.replay.columns import OBSERVATION, Columns, columns_of, empty, layout_of
 from reverie.training.replay.files import chunk_files, staged_files, verify_chunk
 from reverie.training.replay.mark import ReplayMark
@@ -60,7 +61,7 @@ class Replay:
             (name, name.removeprefix(OBSERVATION)) for name in self._layout if name.startswith(OBSERVATION)
         ]
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self.folder)
         except OSError as error:
             raise RunError(f"{self.folder}: the replay's folder cannot be made: {error}") from error
         self._cache = Cache(self.folder, self._layout, settings.memory_mb * 2**20)
@@ -171,7 +172,7 @@ class Replay:
         needed |= {stream.tail.durable.name for stream in self._streams if stream.tail.durable}
         gone = [path for path in chunk_files(self.folder) if path.name not in needed] + staged_files(self.folder)
         for path in gone:
-            path.unlink(missing_ok=True)
+            remove(path)
         return len(gone)
 
     def _stream(self, index: int) -> Stream:

@@ -1,0 +1,60 @@
+"""One tiny recipe of every family. A later family joins the kills by one line here."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tiny_runs import TINY
+
+HERE = Path(__file__).parent
+CLIMB = HERE.parent / "integration" / "search_plugin.py"
+
+
+@dataclass(frozen=True)
+class Family:
+    """A recipe with what makes it small.
+
+    Args:
+        recipe: its name, or that of a file beside this one.
+        overrides: as on the command line.
+        plugins: one-file plugins.
+    """
+
+    recipe: str
+    overrides: tuple[str, ...]
+    plugins: tuple[Path, ...] = ()
+
+    def prepared(self, *further: str) -> Any:
+        """The recipe, ready to be trained."""
+        from reverie.extension.manager import load_plugins
+        from reverie.recipes.prepare import prepare
+
+        recipe = HERE / self.recipe if self.recipe.endswith(".yaml") else self.recipe
+        return prepare(recipe, [*self.overrides, *further], plugins=load_plugins(files=self.plugins))
+
+
+def small(*changes: str, without: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """What makes a Dreamer small, changed."""
+    named = tuple(change.partition("=")[0] + "=" for change in changes)
+    return (*(line for line in TINY if not line.startswith((*named, *without))), *changes)
+
+
+PENDULUM = small("env=pendulum")
+PICTURES = ("env=cartpole_pixels", "env.image_size=16", "encoder.depth=2", "decoder.depth=2")
+CEM = ("planner=cem", "planner.candidates=6", "planner.elites=2", "planner.iterations=2", "planner.horizon=3")
+LONG_TICKS = ("environments.count=3", "stages.1.collect.steps=4", "stages.1.ratio=9", "checkpoints.ticks=2")
+NO_STAGES = ("stages",)
+NO_GRADIENTS = ("stages", "learners", "replay", "decoder", "heads")
+
+FAMILIES: dict[str, Family] = {
+    "categorical states, discrete actions": Family("dreamer_categorical", small()),
+    "Gaussian states, continuous actions": Family("dreamer", PENDULUM),
+    "contrastive": Family("dreamer_contrastive", small(without=("decoder",))),
+    "pictures": Family("dreamer", small(*PICTURES, without=("encoder", "decoder"))),
+    "planning by shooting": Family("dreamer", (*PENDULUM, *CEM)),
+    "stages and rounds": Family("staged.yaml", small(without=NO_STAGES)),
+    "no gradients": Family("climb.yaml", small(without=NO_GRADIENTS), (CLIMB,)),
+    "several environments, long ticks": Family("dreamer_categorical", small(*LONG_TICKS)),
+    "workers": Family("dreamer", small("environments.workers=processes", "environments.count=2")),
+}
+"""Name to recipe."""

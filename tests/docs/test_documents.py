@@ -26,6 +26,7 @@ DOCUMENTS = [
     "docs/publish.md",
     "docs/contracts.md",
     "docs/metrics.md",
+    "docs/environments.md",
 ]
 FENCE = re.compile(r"^```(?P<language>\w*)(?: +file=(?P<file>\S+))?\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
 SMALL = ["budget.env_steps=620", "evaluation.episodes=1", "evaluation.every=null"]

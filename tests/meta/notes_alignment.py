@@ -1,7 +1,7 @@
 """Mutations of correctness notes 1 to 3: resets, ends of vector environments, arrival alignment."""
 
 from mutating import Mutation
-from suites import AGENT, AGENTS, ALIGNED, BEHAVIOUR, COLLECTOR, FRESH, PROTOCOL, REPLAY, ROWS, RSSM, WORLD_MODEL
+from suites import AGENT, AGENTS, ALIGNED, BEHAVIOUR, CELLS, COLLECTOR, FRESH, PROTOCOL, REPLAY, ROWS, RSSM, WORLD_MODEL
 
 _CONVERTER = "reverie.training.rows:LoopConverter.step"
 _BATCH = "reverie.training.replay.replay:Replay._batch"
@@ -42,6 +42,24 @@ RESETS = [
             f"{RSSM}test_is_first_clears_deter_stoch_and_action",
             f"{AGENTS}test_nothing_crosses_an_episode_border_not_even_the_action",
         ),
+    ),
+    Mutation(
+        1,
+        "states are cleared only where every row begins",
+        "a shortcut that works in tests with one row",
+        "reverie_plugins.rssm.dynamics:RSSM.observe",
+        "is_first.any(0)",
+        "is_first.all(0)",
+        (f"{RSSM}test_filtering_equals_the_reference",),
+    ),
+    Mutation(
+        1,
+        "episodes do not begin in the learned state",
+        "2023's initial state is trained and never used",
+        "reverie_plugins.rssm.dynamics:RSSM.observe",
+        "torch.where(forget_t, fresh.deter, deter)",
+        "deter",
+        (f"{CELLS}test_a_learned_beginning",),
     ),
     Mutation(
         1,

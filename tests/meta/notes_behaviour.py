@@ -306,6 +306,15 @@ EVALUATION = [
     ),
     Mutation(
         20,
+        "the verb plays greedily whatever the recipe says",
+        "a number printed later cannot be found in the run",
+        "reverie.cli.evaluate:evaluate",
+        "protocol.mode if mode is None else mode.value",
+        '"mode" if mode is None else mode.value',
+        (f"{RUN}test_every_line_of_a_run_says_its_mode",),
+    ),
+    Mutation(
+        20,
         "external learners are judged by another mode",
         "baselines play greedily, the agent draws",
         "reverie.training.external:ExternalRun.evaluate",

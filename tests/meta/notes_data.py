@@ -308,6 +308,15 @@ RANDOMNESS = [
     ),
     Mutation(
         8,
+        "learners share the noise of the filter",
+        "what is drawn for the posterior is drawn again for the actor",
+        "reverie.training.ticks:Ticker._context",
+        'f"learner:{name}"',
+        '"view"',
+        (f"{TICKS}test_batches_and_the_noise_of_view_and_learners_are_their_own_in_each_update",),
+    ),
+    Mutation(
+        8,
         "environments share their seeds",
         "sixteen environments play the same episode sixteen times",
         "reverie.training.environments:episode_seed",

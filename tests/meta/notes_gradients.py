@@ -1,7 +1,7 @@
 """Mutations of correctness notes 12 and 13: two-hot regression, and which gradient enters what."""
 
 from mutating import Mutation
-from suites import BEHAVIOUR, DREAMER, LIKELIHOODS, OPTIMIZERS, ROUTES, TWO_HOT, VARIANTS, WORLD_MODEL
+from suites import BEHAVIOUR, DREAMER, LIKELIHOODS, OPTIMIZERS, REPLAYED, ROUTES, TWO_HOT, VARIANTS, WORLD_MODEL
 
 _TWO_HOT = "reverie.nn.two_hot:TwoHot"
 
@@ -152,6 +152,18 @@ GRADIENTS = [
         "states = states.detach()",
         "states = states",
         (f"{ROUTES}test_the_critic_on_replayed_states_reaches_the_model_only_on_request",),
+    ),
+    Mutation(
+        13,
+        "returns of replayed states run into the next episode",
+        "a stream that broke off without a last step lends its returns from what follows",
+        "reverie_plugins.dreamer.replayed:replayed_returns",
+        "last[:, :-1] |= batch.is_first[:, 1:]",
+        "pass",
+        (
+            f"{REPLAYED}test_equals_the_mixture_of_n_step_returns_of_each_episode",
+            f"{REPLAYED}test_nothing_of_the_next_episode_is_seen",
+        ),
     ),
 ]
 

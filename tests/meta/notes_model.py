@@ -1,7 +1,7 @@
 """Mutations of correctness notes 9 to 11: divergence, categoricals, the recurrent cell."""
 
 from mutating import Mutation
-from suites import DISTRIBUTIONS, GRU, KL, POLICIES, RSSM
+from suites import CELLS, DISTRIBUTIONS, GRU, KL, POLICIES, RSSM
 
 _ONE_HOT = "reverie.nn.distributions.one_hot:OneHot"
 _BALANCED = "reverie.nn.kl:kl_balanced"
@@ -217,6 +217,57 @@ RECURRENCE = [
         "self.norm.forward(gates).to(state.dtype)",
         "gates.to(state.dtype)",
         (f"{GRU}test_equals_the_equations", f"{RSSM}test_filtering_equals_the_reference"),
+    ),
+    Mutation(
+        11,
+        "the block cell forgets",
+        "the same, in the current code's cell",
+        "reverie.nn.recurrent:BlockGRU.forward",
+        "update - 1",
+        "update",
+        (
+            f"{CELLS}test_the_block_cell_equals_the_equations",
+            f"{CELLS}test_a_fresh_block_cell_remembers",
+        ),
+    ),
+    Mutation(
+        11,
+        "gates are told apart before blocks",
+        "the reset of one block is the update of another",
+        "reverie.nn.recurrent:BlockGRU.forward",
+        "gates.reshape(len(gates), self.blocks, -1)",
+        "gates.reshape(len(gates), 1, -1)",
+        (f"{CELLS}test_the_block_cell_equals_the_equations",),
+    ),
+    Mutation(
+        11,
+        "blocks read each other's inputs",
+        "a block diagonal off its diagonal",
+        "reverie.nn.block_linear:BlockLinear.forward",
+        "self.weight).transpose(0, 1)",
+        "self.weight.flip(0)).transpose(0, 1)",
+        (
+            f"{CELLS}test_a_block_layer_is_a_dense_layer_with_a_block_diagonal_weight",
+            f"{CELLS}test_the_block_cell_equals_the_equations",
+        ),
+    ),
+    Mutation(
+        11,
+        "the standard cell resets its inputs too",
+        "PlaNet and DreamerV1 with a GRU of another kind",
+        "reverie.nn.recurrent:StandardGRUCell.forward",
+        "given[2] + reset * carried[2]",
+        "reset * (given[2] + carried[2])",
+        (f"{CELLS}test_the_standard_cell_is_torchs",),
+    ),
+    Mutation(
+        11,
+        "the standard cell's update gate replaces",
+        "torch's gate keeps; read the other way round, it forgets",
+        "reverie.nn.recurrent:StandardGRUCell.forward",
+        "torch.lerp(candidate, state, ",
+        "torch.lerp(state, candidate, ",
+        (f"{CELLS}test_the_standard_cell_is_torchs",),
     ),
 ]
 

@@ -1,7 +1,7 @@
 """Mutations of correctness notes 14 to 16: returns, weights and their scale."""
 
 from mutating import Mutation
-from suites import BEHAVIOUR, FOLDED, RESUMED, RETURNS, SCALE
+from suites import BEHAVIOUR, FOLDED, RECIPES, RESUMED, RETURNS, SCALE
 
 _LAMBDA = "reverie.nn.returns:lambda_return"
 _WEIGHTS = "reverie.nn.returns:trajectory_weights"
@@ -141,6 +141,33 @@ WEIGHTS = [
     ),
     Mutation(
         15,
+        "a discount in two places is accepted",
+        "a recipe that says both is trained with their product",
+        "reverie_plugins.dreamer:_discounts",
+        "if factor < 1 and config.discount < 1:",
+        "if False:",
+        (f"{RECIPES}test_a_discount_in_two_places_is_refused",),
+    ),
+    Mutation(
+        15,
+        "a discount per frame is one per decision",
+        "with action repeat 8 the agent looks eight times as far as asked",
+        "reverie_plugins.dreamer.config:DreamerConfig.per_decision",
+        "discount**repeat",
+        "discount",
+        (f"{BEHAVIOUR}test_the_discount_of_a_decision_grows_with_the_frames_that_it_lasts",),
+    ),
+    Mutation(
+        15,
+        "a continue head below one half goes on",
+        "2023's yes or no becomes yes",
+        "reverie_plugins.dreamer.learner:ActorCritic._returns",
+        "continues > 0.5",
+        "continues > 0.0",
+        (f"{BEHAVIOUR}test_continue_by_mode_is_one_or_zero",),
+    ),
+    Mutation(
+        15,
         "the actor is not weighted",
         "what comes after an imagined death is learned from",
         f"{_LEARNER}._by_reinforce",
@@ -195,6 +222,15 @@ RETURN_SCALE = [
         "flat.new_tensor(self.quantiles, dtype=torch.float32)",
         "flat.new_tensor((0.0, 1.0), dtype=torch.float32)",
         (f"{SCALE}test_equals_numpy_percentiles_and_a_plain_average",),
+    ),
+    Mutation(
+        16,
+        "each process has a range of its own",
+        "ranks scale the same advantages differently and part",
+        "reverie.nn.returns:ReturnScale.update",
+        "flat = gather(flat)",
+        "pass",
+        (f"{SCALE}test_percentiles_are_those_of_all_ranks",),
     ),
     Mutation(
         16,

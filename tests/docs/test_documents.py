@@ -26,6 +26,7 @@ DOCUMENTS = [
     "docs/publish.md",
     "docs/contracts.md",
     "docs/metrics.md",
+    "docs/recipes/dreamer.md",
     "docs/environments.md",
 ]
 FENCE = re.compile(r"^```(?P<language>\w*)(?: +file=(?P<file>\S+))?\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)

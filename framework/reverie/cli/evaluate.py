@@ -120,6 +120,9 @@ def _show(opened: "Opened", results: "dict[str, EvaluationResult]", report: "Wor
     say()
     say_table(results)
     say()
+    if result.imagined_steps:
+        speed = f"{result.imagined_per_second:,.0f} imagined steps per second"
+        say(f"search   {result.ms_per_decision:.2f} ms per decision, {speed}")
     if len(result.episodes) <= _SHOWN:
         say("returns  " + "  ".join(f"{value:.4g}" for value in result.returns))
     how = "most likely latents and actions" if result.mode == "mode" else "latents and actions drawn"

@@ -27,6 +27,7 @@ class EvaluationResult:
         explore: whether exploration noise was on.
         calls: how often the policy was asked, each time for all episodes side by side.
         seconds_deciding: seconds that these calls took together.
+        imagined_steps: steps of single rows that the policy imagined to decide; 0 for one that does not search.
     """
 
     episodes: list[EpisodeResult]
@@ -35,6 +36,7 @@ class EvaluationResult:
     explore: bool = False
     calls: int = field(default=0, compare=False)
     seconds_deciding: float = field(default=0.0, compare=False)
+    imagined_steps: int = field(default=0, compare=False)
 
     @property
     def returns(self) -> list[float]:
@@ -72,6 +74,11 @@ class EvaluationResult:
         """Milliseconds per single action: `ms_per_call` divided among the rows of the batch."""
         return self.ms_per_call / len(self.episodes)
 
+    @property
+    def imagined_per_second(self) -> float:
+        """Imagined steps per second of deciding: the speed of a search, whatever it was asked to search."""
+        return self.imagined_steps / self.seconds_deciding if self.seconds_deciding else 0.0
+
     def as_json(self) -> dict[str, Any]:
         """Plain data for `--json` and for `metrics/evaluations.jsonl`."""
         return {
@@ -89,6 +96,8 @@ class EvaluationResult:
             "explore": self.explore,
             "ms_per_decision": self.ms_per_decision,
             "ms_per_call": self.ms_per_call,
+            "imagined_steps": self.imagined_steps,
+            "imagined_per_second": self.imagined_per_second,
         }
 
 
@@ -124,7 +133,15 @@ def evaluate(
     if episodes < 1:
         raise ValueError(f"an evaluation needs at least one episode, not {episodes}")
     seeds = range(seed, seed + episodes)
+    before = _imagined(policy)
     played = play(
         policy, factory, seeds, mode=mode, explore=explore, should_stop=should_stop, max_steps=max_steps, watch=watch
     )
-    return EvaluationResult(played.episodes, mode, seed, explore, played.calls, played.seconds)
+    imagined = _imagined(policy) - before
+    return EvaluationResult(played.episodes, mode, seed, explore, played.calls, played.seconds, imagined)
+
+
+def _imagined(policy: Policy) -> int:
+    """The steps that a policy with an imagination has imagined so far."""
+    count: int = getattr(getattr(policy, "imagination", None), "imagined", 0)
+    return count

@@ -143,6 +143,7 @@ def test_continuous_actions_stay_within_their_bounds(make_factory: Any) -> None:
 def test_json_is_plain_and_says_the_protocol(factory: Any, policy: Any) -> None:
     data = json.loads(json.dumps(evaluate(policy, factory, episodes=2, seed=8, mode="sample").as_json()))
     assert data.pop("ms_per_call") >= data.pop("ms_per_decision") > 0
+    assert data.pop("imagined_steps") == data.pop("imagined_per_second") == 0
     assert data == {
         "mean": 8.0, "std": 2.0, "min": 6.0, "max": 10.0, "returns": [6.0, 10.0], "lengths": [3, 4], "seeds": [8, 9],
         "terminated": [True, False], "episodes": 2, "mode": "sample", "seed": 8, "explore": False,

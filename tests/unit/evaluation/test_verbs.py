@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,37 @@ def test_another_planner_acts_on_the_same_weights(run: Path, ask: Ask) -> None:
     small = ("planner.candidates=4", "planner.horizon=2")
     found = data(ask("evaluate", run, "planner=cem", "planner.elites=2", "planner.iterations=2", *small, "--json"))
     assert found["planner"] == "cem"
+    calls = max(found["lengths"])
+    assert found["imagined_steps"] == calls * 2 * (2 * 4 * 2)  # 2 episodes side by side; rounds x plans x steps
+    assert found["imagined_per_second"] == pytest.approx(1e3 * found["imagined_steps"] / (calls * found["ms_per_call"]))
+    assert data(ask("evaluate", run, "--json"))["imagined_steps"] == 0, "an actor does not search"
     assert data(ask("evaluate", run, "planner=random_shooting", *small, "--json"))["planner"] == "random_shooting"
+
+
+def test_the_speed_of_a_search_is_told(run: Path, ask: Ask) -> None:
+    code, out, _ = ask("evaluate", run, "planner=guided", "planner.candidates=4", "planner.horizon=2")
+    assert code == 0
+    assert re.search(r"search   [\d.]+ ms per decision, [\d,]+ imagined steps per second", out)
+    assert "planner guided" in out
+    assert "imagined steps" not in ask("evaluate", run)[1]
+
+
+def test_wiring_is_checked_again(run: Path, ask: Ask) -> None:
+    code, _, err = ask("evaluate", run, "planner=mppi", "planner.horizon=20")
+    assert (code, "planner (mppi) is for continuous actions" in err) == (2, True)
+    code, _, err = ask("evaluate", run, "planner=exhaustive", "planner.horizon=20")
+    assert (code, "2 actions over 20 steps are 1,048,576 plans" in err) == (2, True)
+
+
+def test_a_planner_for_continuous_actions(blind_run: Path, ask: Ask) -> None:
+    small = ("planner.candidates=6", "planner.elites=2", "planner.iterations=2", "planner.horizon=20")
+    found = data(ask("evaluate", blind_run, "planner=mppi", *small, "env.time_limit=3", "--json"))
+    assert (found["planner"], found["lengths"]) == ("mppi", [3, 3])
+    # 3 of the 6 plans are the actor's: rolled out once, scored in both rounds
+    assert found["imagined_steps"] == 3 * 2 * 20 * (3 + 2 * 6)
+    descent = ("planner.candidates=2", "planner.iterations=2", "planner.horizon=3")
+    found = data(ask("evaluate", blind_run, "planner=gradient", *descent, "env.time_limit=3", "--json"))
+    assert found["imagined_steps"] == 3 * 2 * 3 * (3 * 2)
 
 
 def test_another_time_limit(run: Path, ask: Ask) -> None:

@@ -48,6 +48,10 @@ _IMAGE: Sizes = {
 _BOTH: Sizes = {size: {**_VECTOR[size], **_IMAGE[size]} for size in _VECTOR}
 
 
+GRID = 16
+"""Images with fewer pixels than this on each side are grids of cells."""
+
+
 class LayersConfig(Config):
     """What all networks here share."""
 
@@ -72,7 +76,8 @@ class ImageEncoderConfig(LayersConfig):
     """Options of encoder `image`."""
 
     depth: int = Field(default=8, gt=0)
-    """Channels of the first convolution; each further one has twice as many."""
+    """Channels of the first convolution; each further one has twice as many. Images of fewer than 16 pixels on each
+    side are grids of cells (MinAtar, MiniGrid), read by two dense layers with 16 times as many units."""
     smallest: int = Field(default=4, gt=1)
     """Images are halved while both sides stay at this size or above."""
 
@@ -103,7 +108,8 @@ class ImageDecoderConfig(LayersConfig):
     """Options of decoder `image`."""
 
     depth: int = Field(default=8, gt=0)
-    """Channels of the last hidden convolution; each one before has twice as many."""
+    """Channels of the last hidden convolution; each one before has twice as many. Images of fewer than 16 pixels on
+    each side come from two dense layers with 16 times as many units."""
     smallest: int = Field(default=4, gt=1)
     """Size at which the grid starts, as in the encoder."""
     image_scale: float = Field(default=1.0, gt=0)

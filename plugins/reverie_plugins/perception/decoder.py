@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from reverie.contracts import Decoder, Distribution, ObservationSpec
-from reverie.nn import MLP, ConvDecoder, SquaredError
+from reverie.nn import MLP, SquaredError
 from reverie_plugins.perception.config import AutoDecoderConfig, ImageDecoderConfig, VectorDecoderConfig
 from reverie_plugins.perception.entries import image_groups, vector_sizes
+from reverie_plugins.perception.grids import image_decoder
 
 
 class VectorDecoder(Decoder):
@@ -31,7 +32,8 @@ class VectorDecoder(Decoder):
 
 
 class ImageDecoder(Decoder):
-    """Images of one size from shared transposed convolutions; squared error, summed over pixels (note 7)."""
+    """Images of one size from shared layers: transposed convolutions, dense layers for grids of few cells. Squared
+    error, summed over pixels (note 7)."""
 
     def __init__(self, config: ImageDecoderConfig, code_size: int, observation: ObservationSpec) -> None:
         super().__init__(config, code_size, observation)
@@ -39,15 +41,7 @@ class ImageDecoder(Decoder):
         self.channels = list(groups.values())
         self.scale = config.image_scale
         self.nets = nn.ModuleList(
-            ConvDecoder(
-                code_size,
-                (sum(channels.values()), *size),
-                config.depth,
-                config.smallest,
-                config.norm,
-                config.activation,
-            )
-            for size, channels in groups.items()
+            image_decoder(code_size, (sum(channels.values()), *size), config) for size, channels in groups.items()
         )
 
     def forward(self, code: Tensor) -> dict[str, Distribution]:

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from reverie.contracts import Encoder, ObservationSpec, Sampling
-from reverie.nn import MLP, ConvEncoder
+from reverie.nn import MLP
 from reverie_plugins.perception.config import AutoEncoderConfig, ImageEncoderConfig, VectorEncoderConfig
 from reverie_plugins.perception.entries import image_groups, vector_sizes
+from reverie_plugins.perception.grids import image_encoder
 
 
 class VectorEncoder(Encoder):
@@ -28,18 +29,16 @@ class VectorEncoder(Encoder):
 
 
 class ImageEncoder(Encoder):
-    """Image entries of one size are stacked by channel and share convolutions; other sizes have their own. Vector
-    entries are not looked at."""
+    """Image entries of one size are stacked by channel and share their layers; other sizes have their own. Layers are
+    convolutions, and dense where images are grids of few cells. Vector entries are not looked at."""
 
     def __init__(self, config: ImageEncoderConfig, observation: ObservationSpec) -> None:
         super().__init__(config, observation)
         groups = image_groups(observation, "encoder `image`")
         self.keys = [list(channels) for channels in groups.values()]
-        self.nets = nn.ModuleList(
-            ConvEncoder((sum(channels.values()), *size), config.depth, config.smallest, config.norm, config.activation)
-            for size, channels in groups.items()
-        )
-        self.embed_size = sum(net.output_size for net in self.nets if isinstance(net, ConvEncoder))
+        nets = [image_encoder((sum(channels.values()), *size), config) for size, channels in groups.items()]
+        self.embed_size = sum(net.output_size for net in nets)
+        self.nets = nn.ModuleList(nets)
 
     def forward(self, obs: dict[str, Tensor], sampling: Sampling) -> Tensor:
         parts = []

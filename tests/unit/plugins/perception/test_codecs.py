@@ -71,6 +71,31 @@ def test_images_of_one_size_share_convolutions():
     assert encoder.keys == [["camera", "wrist"], ["map"]]
 
 
+@pytest.mark.parametrize(("side", "dense"), [((10, 10), True), ((7, 7), True), ((15, 1), True), ((16, 15), False)])
+def test_grids_of_few_cells_go_through_dense_layers(side, dense):
+    """Two hidden layers of 16 x depth units on either way, whose weights can be counted."""
+    spec = ObservationSpec({"image": ArraySpec((*side, 3), "uint8")})
+    encoder = ImageEncoder(options.ImageEncoderConfig(depth=2, norm="none"), spec)
+    decoder = ImageDecoder(options.ImageDecoderConfig(depth=2, norm="none"), 5, spec)
+    numbers = side[0] * side[1] * 3
+    counted = [sum(parameter.numel() for parameter in part.parameters()) for part in (encoder, decoder)]
+    expected = [(numbers + 1) * 32 + 33 * 32, 6 * 32 + 33 * 32 + 33 * numbers]
+    assert (counted == expected) == dense
+    assert (encoder.embed_size == 32) == dense
+
+
+def test_a_grid_is_decoded_cell_by_cell():
+    """What the last layer says about each cell lands in that cell: channel, row, column."""
+    spec = ObservationSpec({"image": ArraySpec((4, 3, 2), "uint8")})
+    decoder = ImageDecoder(options.ImageDecoderConfig(depth=1), 5, spec)
+    output = decoder.nets[0].net.output
+    with torch.no_grad():
+        output.weight.zero_()
+        output.bias.copy_(torch.arange(24.0))
+    mean = decoder(torch.rand(7, 5))["image"].mean
+    assert torch.equal(mean, torch.sigmoid(torch.arange(24.0)).reshape(2, 4, 3).expand(7, 2, 4, 3))
+
+
 def test_nothing_to_read_is_refused():
     with pytest.raises(ValueError, match="'camera'"):
         VectorEncoder(options.VectorEncoderConfig(), IMAGES)

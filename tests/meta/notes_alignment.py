@@ -1,7 +1,21 @@
 """Mutations of correctness notes 1 to 3: resets, ends of vector environments, arrival alignment."""
 
 from mutating import Mutation
-from suites import AGENT, AGENTS, ALIGNED, BEHAVIOUR, CELLS, COLLECTOR, FRESH, PROTOCOL, REPLAY, ROWS, RSSM, WORLD_MODEL
+from suites import (
+    AGENT,
+    AGENTS,
+    ALIGNED,
+    BEHAVIOUR,
+    CELLS,
+    COLLECTOR,
+    FRESH,
+    PROTOCOL,
+    REPLAY,
+    ROWS,
+    RSSM,
+    VECTOR,
+    WORLD_MODEL,
+)
 
 _CONVERTER = "reverie.training.rows:LoopConverter.step"
 _BATCH = "reverie.training.replay.replay:Replay._batch"
@@ -126,6 +140,27 @@ RESETS = [
         "_with_final(taken[one], infos, i)",
         "taken[one]",
         (f"{ALIGNED}test_loops_of_all_three_autoreset_modes_are_aligned", f"{ROWS}test_same_step_by_hand"),
+    ),
+    Mutation(
+        2,
+        "a reset writes over the terminal observation",
+        "the terminal row shows the first state of the next episode, since both share one buffer",
+        "reverie.training.environments:VectorEnvironments._empty_obs",
+        "value.copy()",
+        "value",
+        (
+            f"{ALIGNED}test_collector_replay_and_batch_are_aligned_at_every_index",
+            f"{VECTOR}test_rows_do_not_change_afterwards",
+        ),
+    ),
+    Mutation(
+        2,
+        "the last row of an episode is not recorded",
+        "the terminal transition and its reward never enter the replay",
+        "reverie.training.collector:Collector._step",
+        "self._record(taken.rows, np.flatnonzero(taken.stepped).tolist())",
+        "taken.reset.any() or self._record(taken.rows, np.flatnonzero(taken.stepped).tolist())",
+        (f"{ALIGNED}test_collector_replay_and_batch_are_aligned_at_every_index",),
     ),
     Mutation(
         2,

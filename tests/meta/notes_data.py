@@ -135,6 +135,24 @@ SAMPLING = [
 COUNTS = [
     Mutation(
         6,
+        "frames are decisions",
+        "with action repeat 4, curves look four times as good as they are",
+        "reverie.training.environments:VectorEnvironments._stepped",
+        'info.get("frames", self._repeat)',
+        'info.get("frames", 1)',
+        (f"{COLLECTOR}test_frames_of_action_repeat_are_counted",),
+    ),
+    Mutation(
+        6,
+        "a repeat cut short by an end counts in full",
+        "budgets and axes drift from the frames that were really taken",
+        "reverie.training.environments:VectorEnvironments._stepped",
+        'info.get("frames", self._repeat)',
+        "self._repeat",
+        (f"{VECTOR}test_the_hook_hears_of_every_step_and_of_short_repeats",),
+    ),
+    Mutation(
+        6,
         "the run counts decisions as frames",
         "budgets and axes of a run shrink by the action repeat",
         "reverie.training.ticks:Ticker._collect_step",

@@ -130,10 +130,16 @@ def scenes_of(opened: Opened, dreams: Sequence[Dream]) -> tuple[list[Scene], lis
 
 
 def pictures_of(dreamt: Dream, factory: EnvironmentFactory) -> list[Pictures]:
-    """Image entries; or drawings of the states that the vectors stand for, where the environment can draw them."""
+    """Image entries; or drawings of what is observed, where the environment can draw it: vectors that stand for a
+    state, and images whose channels are no colours."""
     images = [key for key, value in dreamt.obs.items() if value.ndim == 4]
-    if images:
-        return [Pictures(key, list(dreamt.real.obs[key]), list(dreamt.obs[key])) for key in images[:IMAGES]]
+    colours = [key for key in images if dreamt.obs[key].shape[-1] in (1, 3)]
+    found = [] if colours else _drawings(dreamt, factory)
+    shown = (colours or images)[:IMAGES]
+    return found or [Pictures(key, list(dreamt.real.obs[key]), list(dreamt.obs[key])) for key in shown]
+
+
+def _drawings(dreamt: Dream, factory: EnvironmentFactory) -> list[Pictures]:
     if not dreamt.obs or dreamt.obs.keys() != dreamt.real.obs.keys():
         return []
     real = [_drawn(factory, dreamt.real.obs, step) for step in range(len(dreamt))]

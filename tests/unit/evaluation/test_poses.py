@@ -8,6 +8,9 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
+from reverie.evaluation.dream import pictures_of
+from reverie.evaluation.dreaming import Dream
+from reverie.evaluation.recording import Recording
 from reverie_plugins.gym.config import GymConfig
 from reverie_plugins.gym.factory import GymEnvironment
 from reverie_plugins.gym.rendering import Poser, labels_of
@@ -67,3 +70,29 @@ def test_hidden_velocities_do_not_prevent_a_picture() -> None:
 )
 def test_what_cannot_be_drawn_is_not(config: GymConfig, obs: dict[str, Any]) -> None:
     assert Poser(config).draw(obs) is None
+
+
+def dream_of_pictures(channels: int) -> Dream:
+    """Three rows of 10 x 10 cells: channel 0 lit in reality, and half as bright in the dream."""
+    real = np.zeros((3, 10, 10, channels), np.uint8)
+    real[:, :, :, 0] = 255
+    still = Recording({"image": real}, np.zeros((3, 3)), np.zeros(3), np.zeros(3, bool), 0)
+    return Dream(still, 1, {"image": real // 2}, None, None, None)
+
+
+def test_channels_that_are_no_colours_are_drawn_by_the_environment() -> None:
+    pytest.importorskip("minatar")
+    factory, dreamt = GymEnvironment(GymConfig(id="MinAtar/Breakout-v1")), dream_of_pictures(4)
+    (found,) = pictures_of(dreamt, factory)
+    assert found.name == "state"
+    assert found.real[0].shape == (80, 80, 3)
+    assert (found.real[0] == factory.render_observation({"image": dreamt.real.obs["image"][0]})).all()
+    assert found.real[0].astype(int).sum() > found.dreamed[0].astype(int).sum()
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_pictures_are_shown_as_they_are(channels: int) -> None:
+    """Also where channels are no colours and the environment cannot draw them."""
+    (found,) = pictures_of(dream_of_pictures(channels), GymEnvironment(GymConfig(id="CartPole-v1")))
+    assert found.name == "image"
+    assert found.real[0].shape == (10, 10, channels)

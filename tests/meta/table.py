@@ -6,7 +6,7 @@ from itertools import groupby
 from pathlib import Path
 
 from mutating import Mutation, function_of
-from notes import MUTATIONS, TITLES
+from notes import MUTATIONS
 from sources import ROOT
 
 DOCUMENT = ROOT / "docs" / "correctness.md"
@@ -50,11 +50,10 @@ def line(*cells: str) -> str:
 
 
 def rendered() -> str:
-    """The notes, and one row for each mutation."""
-    titles = "".join(f"{note}. {title}.\n" for note, title in TITLES.items())
+    """One row for each mutation."""
     ordered = sorted(MUTATIONS, key=lambda mutation: mutation.note)
     head = line(*COLUMNS) + line(*["---"] * len(COLUMNS))
-    return f"{BEGIN}\n\n{titles}\n{head}{''.join(map(row, ordered))}\n{END}"
+    return f"{BEGIN}\n\n{head}{''.join(map(row, ordered))}\n{END}"
 
 
 def written(document: str) -> str:

@@ -16,7 +16,7 @@ def test_each_mutation_is_noticed_by_each_of_its_tests(note: int, tmp_path: Path
     mine = [mutation for mutation in MUTATIONS if mutation.note == note]
     found = verdicts(mine, tmp_path / "nested")
     missed = [f"'{one.mutation.name}' -> {one.test}: {one.outcome}" for one in found if one.outcome != "noticed"]
-    assert not missed, f"note {note}: a wrong formula went unnoticed\n" + "\n".join(missed)
+    assert not missed, f"note {note} ({TITLES[note]}): a wrong formula went unnoticed\n" + "\n".join(missed)
 
 
 def test_every_note_has_a_mutation_and_names_tell_them_apart() -> None:

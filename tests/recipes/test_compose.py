@@ -132,7 +132,8 @@ class TestExtending:
         assert first.choices == second.choices
         assert first.choices["dynamics"].name == "other"
         assert first.notes == [
-            "dynamics is now other (one.yaml:3); roots/base.yaml:16 wrote options for linear, which are dropped: mode"
+            "dynamics is now other (one.yaml:3); roots/base.yaml:16 wrote options for linear, which are dropped: mode",
+            "heads/cost is trained by no learner, and stays as it begins",
         ]
 
     def test_additions_may_stand_behind_override_lines(self, make: Make, write: Write) -> None:
@@ -206,7 +207,10 @@ def test_notes_speak_of_what_was_probably_not_meant(make: Make) -> None:
     assert make("base", "heads/rewrd=odds", "stages.train.learners=[model]").notes == [
         "heads/rewrd=odds adds a slot that the recipe does not have (did you mean 'heads/reward' or 'heads/value'?)",
         "learners/behaviour learns in no stage",
+        "heads/rewrd is trained by no learner, and stays as it begins",
     ]
+    described = make("base", "objectives/second=tell_apart", "learners.model.objectives=[rebuild]")
+    assert described.notes[-1] == "objectives/second is run by no learner"
 
 
 def test_places_say_where_every_value_comes_from(make: Make, write: Write) -> None:

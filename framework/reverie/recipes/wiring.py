@@ -43,11 +43,22 @@ def default_needs(component: Component) -> Needs:
 
 
 def unused(recipe: Recipe) -> Iterator[str]:
-    """A line for each learner that no stage names: legal, and probably not meant."""
+    """A line for each learner that no stage names, head that no learner trains and objective that none runs: legal, and
+    probably not meant. A planner that bootstraps would believe a head that stays as it began."""
     stages = [stage for _, stage in recipe.settings.flat_stages()]
-    for name in recipe.group("learners"):
+    learners = recipe.group("learners")
+    for name in learners:
         if stages and not any(name in stage.learners for stage in stages):
             yield f"learners/{name} learns in no stage"
+    configs = [recipe.learner_config(name) for name in learners]
+    trained = {slot for config in configs for slot in config.trains}
+    for name, choice in recipe.group("heads").items() if configs else ():
+        if f"heads/{name}" not in trained and not choice.freeze and choice.from_run is None:
+            yield f"heads/{name} is trained by no learner, and stays as it begins"
+    run = {name for config in configs for name in config.objectives}
+    for name in recipe.group("objectives") if configs else ():
+        if name not in run:
+            yield f"objectives/{name} is run by no learner"
 
 
 class Wiring:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from reverie import EnvironmentFault, PluginError
+from reverie_plugins.gym.adapters import arguments_of
 from reverie_plugins.gym.config import GymConfig
 from reverie_plugins.gym.factory import GymEnvironment
 from reverie_plugins.gym.headless import draw_without_display
@@ -94,7 +95,7 @@ def test_a_longer_limit_than_its_own_is_refused_with_the_way_to_get_it():
 
 def test_its_warnings_about_models_are_not_passed_on(caplog):
     with caplog.at_level(logging.WARNING, logger="absl"):
-        factory("walker", "walk")
+        factory("cheetah", "run")
     assert caplog.records == []
 
 
@@ -108,6 +109,13 @@ def test_drawing_without_egl_says_what_to_install(monkeypatch):
     draw_without_display("dm_control/walker-walk-v0")  # somebody chose
 
 
+def test_the_camera():
+    config = GymConfig(id="dm_control/walker-walk-v0", pixels=48, kwargs={"render_kwargs": {"camera_id": 1}})
+    assert arguments_of(config, drawn=True) == {"render_kwargs": {"height": 48, "width": 48, "camera_id": 1}}
+    assert arguments_of(GymConfig(id="dm_control/walker-walk-v0"), drawn=False) == {}
+    assert arguments_of(GymConfig(id="CartPole-v1", pixels=48, kwargs={"a": 1}), drawn=True) == {"a": 1}
+
+
 @pytest.mark.browser
 def test_pixels_without_a_display():
     """Also where dm_control was imported long before anybody wanted a picture, as it was here."""
@@ -119,6 +127,7 @@ def test_pixels_without_a_display():
     assert made.observation["image"].shape == (64, 64, 3)
     env = made.make()
     first, other = env.reset(seed=0)[0]["image"], env.reset(seed=1)[0]["image"]
+    assert env.render().shape == (64, 64, 3)  # drawn so small, not made small
     assert first.std() > 10
     assert not np.array_equal(first, other)
     assert np.array_equal(env.reset(seed=0)[0]["image"], first)

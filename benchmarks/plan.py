@@ -16,7 +16,6 @@ import json
 import os
 import statistics
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,7 @@ WARM_UP = 2
 
 
 class Ours:
-    """The world model and the planner as a recipe would have them, with random weights, called as an agent calls them."""
+    """World model and planner as a recipe would have them, with random weights, called as an agent calls them."""
 
     def __init__(self) -> None:
         import torch
@@ -53,11 +52,9 @@ class Ours:
         action = ActionSpec("continuous", SIZES["actions"])
         encoder = VectorEncoder(VectorEncoderConfig(), observation)
         options: Any = {"norm": "none", "activation": "elu"}
-        dynamics = RSSM(
-            RSSMConfig(latent="gaussian", deter=SIZES["deter"], hidden=SIZES["units"], groups=SIZES["stoch"], **options),
-            encoder.embed_size,
-            action,
-        )
+        sizes = {"deter": SIZES["deter"], "hidden": SIZES["units"], "groups": SIZES["stoch"]}
+        model = RSSMConfig(latent="gaussian", cell="standard", **sizes, **options)
+        dynamics = RSSM(model, encoder.embed_size, action)
         head = GaussianConfig(units=SIZES["units"], layers=2, zero_init=False, **options)
         reward = GaussianHead(head, dynamics.feature_size, action)
         self.planners = {
@@ -135,15 +132,15 @@ def measure(sides: dict[str, Any], name: str, repeats: int) -> dict[str, list[di
 def report(name: str, taken: dict[str, list[dict[str, float]]]) -> None:
     setting = SETTINGS[name]
     steps = setting["horizon"] * setting["candidates"] * setting["iterations"]
-    print(f"\n{name}: " + ", ".join(f"{value} {key}" for key, value in setting.items()) + f" = {steps:,} imagined steps")
+    chosen = ", ".join(f"{value} {key}" for key, value in setting.items())
+    print(f"\n{name}: {chosen} = {steps:,} imagined steps")
     medians = {}
     for label, times in taken.items():
         cpu, wall = (sorted(1e3 * one[kind] for one in times) for kind in ("cpu", "wall"))
         medians[label] = statistics.median(cpu)
-        print(
-            f"  {label:32} {medians[label]:9.1f} ms CPU per decision (best {cpu[0]:.1f}), {statistics.median(wall):9.1f} ms "
-            f"wall, {1e3 * steps / medians[label]:,.0f} imagined steps per second, n = {len(times)}"
-        )
+        speed = f"{1e3 * steps / medians[label]:,.0f} imagined steps per second"
+        print(f"  {label:30} {medians[label]:8.1f} ms CPU per decision (best {cpu[0]:.1f}), {speed}, n = {len(times)}")
+        print(f"  {'':30} {statistics.median(wall):8.1f} ms wall clock (best {wall[0]:.1f})")
     if len(medians) == 2:
         ours, peer = medians.values()
         print(f"  ratio {peer / ours:.2f}")
@@ -177,7 +174,7 @@ def main() -> None:
     if peer is not None:
         sides[peer.name] = peer
     for name in options.setting or SETTINGS:
-        many = options.repeats if name == "planet" else 10 * options.repeats
+        many = options.repeats if name == "planet" else 4 * options.repeats
         taken = measure(sides, name, many)
         if options.json:
             print(json.dumps({"setting": name, "times": taken}))

@@ -19,10 +19,19 @@ ActivationName = Literal["silu", "relu", "elu", "gelu", "tanh", "none"]
 NORM_EPS = 1e-3
 """Added to variances. Larger than torch's own, as in DreamerV3's code: units that are silent stay silent."""
 
+
+def _elu(x: Tensor) -> Tensor:
+    """torch's own is twice as slow, by its care for numbers next to 0: without a gradient, exp(x) - 1 will do."""
+    if torch.is_grad_enabled():
+        return F.elu(x)
+    below = x.clamp_max(0).exp_().sub_(1)  # (*B, units); never less than x where x < 0, and 0 elsewhere
+    return torch.maximum(x, below, out=below)
+
+
 _ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
     "silu": F.silu,
     "relu": F.relu,
-    "elu": F.elu,
+    "elu": _elu,
     "gelu": F.gelu,
     "tanh": torch.tanh,
 }

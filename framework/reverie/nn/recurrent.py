@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from reverie.nn.block_linear import BlockLinear
 from reverie.nn.blocks import ActivationName, Dense, Norm, NormName, activate, affine, has_bias, linear
@@ -49,11 +50,24 @@ class StandardGRUCell(nn.Module):
 
     def forward(self, x: Tensor, state: Tensor) -> Tensor:
         """(B, inputs), (B, size) -> the next state (B, size)."""
+        if not torch.is_grad_enabled() and x.dtype == state.dtype == self.input.weight.dtype:
+            return self._in_place(x, state)
         given = self.input(x).to(state.dtype).chunk(3, -1)  # 3 x (B, size)
         carried = self.recurrent(state).to(state.dtype).chunk(3, -1)  # 3 x (B, size)
         reset = torch.sigmoid(given[0] + carried[0])  # (B, size)
         candidate = torch.tanh(given[2] + reset * carried[2])  # (B, size)
         return torch.lerp(candidate, state, torch.sigmoid(given[1] + carried[1]))  # (B, size)
+
+    def _in_place(self, x: Tensor, state: Tensor) -> Tensor:
+        """The same without a gradient: both products of the two gates go into one tensor, and nothing is copied."""
+        both = 2 * state.shape[-1]
+        weight, bias = self.recurrent.weight, self.recurrent.bias
+        offset = torch.cat((self.input.bias[:both] + bias[:both], self.input.bias[both:]))  # (3 * size,)
+        given = F.linear(x, self.input.weight, offset)  # (B, 3 * size)
+        gates = given[:, :both].addmm_(state, weight[:both].t()).sigmoid_()  # (B, 2 * size): reset and update
+        carried = F.linear(state, weight[both:], bias[both:])  # (B, size)
+        candidate = carried.mul_(gates[:, : both // 2]).add_(given[:, both:]).tanh_()  # (B, size)
+        return torch.lerp(candidate, state, gates[:, both // 2 :])  # (B, size)
 
 
 class BlockGRU(nn.Module):

@@ -3,6 +3,7 @@ import torch
 
 from reverie.contracts import Latent
 from reverie.nn import MLP, Dense, LatentMLP, Norm, linear
+from reverie.nn.blocks import activate
 
 
 class Plain(Latent):
@@ -101,3 +102,15 @@ def test_latent_mlp_reads_an_action():
     assert not torch.equal(net(x, torch.ones(4, 2)), net(x, torch.zeros(4, 2)))
     with pytest.raises(ValueError, match="action"):
         net(x)
+
+
+def test_elu_is_torchs_with_and_without_gradients() -> None:
+    x = torch.cat([torch.linspace(-30, 30, 601), torch.tensor([-1e-4, -1e-7, 0.0, 1e-7])])
+    with torch.no_grad():
+        kept = x.clone()
+        torch.testing.assert_close(activate("elu", x), torch.nn.functional.elu(x), atol=1e-7, rtol=1e-6)
+        assert torch.equal(x, kept)
+    leaf = x.clone().requires_grad_()
+    activate("elu", leaf).sum().backward()
+    assert leaf.grad is not None
+    torch.testing.assert_close(leaf.grad, torch.where(x > 0, torch.ones_like(x), x.exp()))

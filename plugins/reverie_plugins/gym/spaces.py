@@ -194,8 +194,9 @@ def _many_hot(space: gym.spaces.MultiDiscrete) -> Callable[[Any], Array]:
 
 
 def _cannot_show(name: str, space: gym.Space[Any]) -> str:
+    shown = type(space).__name__ if " at 0x" in str(space) else space  # functions are named by their addresses
     return (
-        f"observation entry '{name}' is {space}, which is neither a vector nor an image; "
+        f"observation entry '{name}' is {shown}, which is neither a vector nor an image; "
         f"leave it out with `env.hide.{name}=all`, or wrap the environment"
     )
 

@@ -117,7 +117,7 @@ def test_a_game_can_be_drawn():
 
 
 def test_text_must_be_hidden_by_name():
-    with pytest.raises(EnvironmentFault, match=r"'mission'.*env\.hide\.mission=all"):
+    with pytest.raises(EnvironmentFault, match=r"'mission' is MissionSpace, which.*env\.hide\.mission=all"):
         factory("MiniGrid-Empty-5x5-v0", hide={})
 
 

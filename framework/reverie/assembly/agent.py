@@ -248,11 +248,8 @@ class Agent(nn.Module):
         if wrong:
             raise ValueError(f"the state is of {state.action.shape[0]} environments, but these are of others: {wrong}")
         embed = self.encoder(self.preprocess(raw), sampling)  # (n, E)
-        observed = self.dynamics.observe(
-            embed[:, None], state.action[:, None], first[:, None], state.latent, sampling=sampling
-        )
-        last: Latent = observed.last  # (n,)
-        return last
+        latent: Latent = self.dynamics.filter(embed, state.action, first, state.latent, sampling=sampling)  # (n,)
+        return latent
 
     def _choose(
         self, latent: Latent, carry: Carry, first: Tensor, explore: bool, sampling: Sampling, who: str

@@ -104,6 +104,15 @@ class Dynamics(nn.Module, ABC, Generic[L]):
             state: (B,) state before the chunk; None starts fresh.
         """
 
+    def filter(self, embed: Tensor, action: Tensor, is_first: Tensor, state: L, *, sampling: Sampling) -> L:
+        """One step of `observe`, as an agent takes it when it acts: (B, E), (B, A), (B,) and (B,) states -> (B,).
+
+        Override it where the last state can be had for less than all of `Observed`; with the same noise it must be the
+        state that `observe` gives.
+        """
+        observed = self.observe(embed[:, None], action[:, None], is_first[:, None], state, sampling=sampling)
+        return observed.last
+
     @abstractmethod
     def imagine(self, state: L, action: Tensor, sampling: Sampling) -> L:
         """One prior step: (B,) states and (B, A) actions -> (B,) next states."""

@@ -48,19 +48,23 @@ class RunningNormalizer(PreciseBuffers):
         if not len(rows):
             return
         rows = rows.to(self.mean.device, torch.float64)
-        mean = rows.mean(0)  # (*shape)
-        m2 = (rows - mean).square().sum(0)  # (*shape)
-        total = self.count + len(rows)
-        delta = mean - self.mean
-        self.mean += delta * (len(rows) / total)
-        self.m2 += m2 + delta.square() * (self.count * len(rows) / total)
-        self.count.copy_(total)
+        number = rows.shape[0]
+        if number == 1:  # what an agent sees at each step: no spread of its own
+            mean = rows[0]  # (*shape)
+        else:
+            mean = rows.mean(0)  # (*shape)
+            self.m2 += (rows - mean).square_().sum(0)
+        share = number / (self.count + number)  # ()
+        delta = mean - self.mean  # (*shape)
+        self.m2.addcmul_(delta.square(), self.count * share)
+        self.mean.addcmul_(delta, share)
+        self.count += number
 
     @property
     def std(self) -> Tensor:
         """(*shape) float64, at least `min_std`; ones before the first update."""
         std = (self.m2 / self.count.clamp_min(1)).sqrt().clamp_min(self.min_std)
-        return torch.where(self.count > 0, std, torch.ones_like(std))
+        return torch.where(self.count > 0, std, 1.0)
 
     def forward(self, x: Tensor) -> Tensor:
         """(*B, *shape) -> (*B, *shape), in x's dtype."""

@@ -59,16 +59,17 @@ class TwoHot:
 
     @cached_property
     def log_probs(self) -> Tensor:
-        """(*B, K), normalised."""
-        return F.log_softmax(self.logits, -1)
+        """(*B, K), normalised; with its graph even where `mean` asks first and without one."""
+        with torch.set_grad_enabled(self.logits.requires_grad or torch.is_grad_enabled()):
+            return F.log_softmax(self.logits, -1)
 
     @cached_property
     def mean(self) -> Tensor:
         """(*B), the prediction."""
-        probs = F.softmax(self.logits, -1)  # (*B, K)
+        # Logits with a graph are going to be judged too, and then their exponentials are most of both answers.
+        probs = self.log_probs.exp() if self.logits.requires_grad else F.softmax(self.logits, -1)  # (*B, K)
         if self.variant == "symlog_linear":
-            # Not a matrix product: mixed precision would round it, and symexp blows the rounding up.
-            return symexp((probs * self.bins).sum(-1))  # (*B)
+            return symexp(_expected(probs, self.bins))  # (*B)
         half = self.bins.shape[0] // 2
         weighted = probs * self.bins  # (*B, K)
         # Pairs of mirrored bins are added first: their huge terms cancel exactly where their probabilities agree.
@@ -109,3 +110,11 @@ class TwoHot:
     def detach(self) -> TwoHot:
         """The same distribution, cut from the graph."""
         return TwoHot(self.logits.detach(), self.bins, self.variant)
+
+
+def _expected(probs: Tensor, bins: Tensor) -> Tensor:
+    """sum p b, (*B, K) and (K,) -> (*B). As a matrix product, unless mixed precision would round it: symexp blows the
+    rounding up."""
+    if torch.is_autocast_enabled(probs.device.type):
+        return (probs * bins).sum(-1)
+    return probs @ bins.to(probs.dtype)

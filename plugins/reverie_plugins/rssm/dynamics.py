@@ -109,13 +109,8 @@ class RSSM(Dynamics[RSSMLatent]):
         for forgets_t, forget_t, action_t, embed_t in zip(forgets, forget.unbind(1), actions, embeds, strict=True):
             # Noise is drawn step by step so that a chunk observed in parts gives the numbers of the whole.
             noise = self.family.noise(sampling, rows, 2, deter)  # (B, 2, G), or None
-            if not forgets_t:
-                pass
-            elif fresh is None:
-                deter, stoch = deter.masked_fill(forget_t, 0.0), stoch.masked_fill(forget_t, 0.0)
-            else:
-                deter = torch.where(forget_t, fresh.deter, deter)  # (B, D)
-                stoch = torch.where(forget_t, fresh.stoch.flatten(1), stoch)  # (B, S)
+            if forgets_t:
+                deter, stoch = _forgotten(deter, stoch, forget_t, fresh)
             deter = self._advance(deter, stoch, action_t)
             posterior = self._posterior(deter, embed_t)
             drawn = self._draw(posterior, None if noise is None else noise[:, 0], sampling)  # (B, G, K) or (B, S)
@@ -131,6 +126,20 @@ class RSSM(Dynamics[RSSMLatent]):
         priors = self._prior(deters_all, torch.stack(spare, 1) if spare else None, sampling)
         last = self.family.latent(deter, drawn, parameters[-1])
         return Observed(states=states, priors=priors, train=states, last=last)
+
+    def filter(
+        self, embed: Tensor, action: Tensor, is_first: Tensor, state: RSSMLatent, *, sampling: Sampling
+    ) -> RSSMLatent:
+        deter, stoch, forget = state.deter, state.stoch.flatten(1), is_first.unsqueeze(-1)  # (B, D), (B, S), (B, 1)
+        noise = self.family.noise(sampling, action.shape[0], 2, deter)  # (B, 2, G), as `observe` draws it
+        if is_first.any():
+            action = action.masked_fill(forget, 0.0)  # (B, A)
+            deter, stoch = _forgotten(deter, stoch, forget, None if self.start is None else self._fresh(1))
+        deter = self._advance(deter, stoch, self._project_action(action))
+        posterior = self._posterior(deter, affine(self.embed_in, embed))
+        drawn = self._draw(posterior, None if noise is None else noise[:, 0], sampling)  # (B, G, K) or (B, S)
+        latent: RSSMLatent = self.family.latent(deter, drawn, self.family.parameters(posterior))
+        return latent
 
     def imagine(self, state: RSSMLatent, action: Tensor, sampling: Sampling) -> RSSMLatent:
         deter = self._advance(state.deter, state.stoch.flatten(1), self._project_action(action))  # (B, D)
@@ -185,3 +194,10 @@ class RSSM(Dynamics[RSSMLatent]):
     @staticmethod
     def _draw(distribution: OneHot | Normal, noise: Tensor | None, sampling: Sampling) -> Tensor:
         return distribution.mode if noise is None else distribution.from_noise(noise, sampling.temperature)
+
+
+def _forgotten(deter: Tensor, stoch: Tensor, forget: Tensor, fresh: RSSMLatent | None) -> tuple[Tensor, Tensor]:
+    """(B, D) and (B, S) with the rows of `forget` (B, 1) as an episode begins: zeros, or the learned `fresh` (1,)."""
+    if fresh is None:
+        return deter.masked_fill(forget, 0.0), stoch.masked_fill(forget, 0.0)
+    return torch.where(forget, fresh.deter, deter), torch.where(forget, fresh.stoch.flatten(1), stoch)

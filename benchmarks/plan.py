@@ -83,11 +83,16 @@ class Ours:
         return took
 
     def gflop(self, name: str) -> float:
+        """Of one decision. Counted with gradients on, since the counter does not see products that work in place."""
         from torch.utils.flop_counter import FlopCounterMode
 
+        from reverie.contracts import Sampling
+
+        setting = SETTINGS[name]
+        plans = self.torch.zeros(1, setting["candidates"], setting["horizon"], SIZES["actions"])
         with FlopCounterMode(display=False) as counter:
-            self.decide(name)
-        return counter.get_total_flops() / 1e9
+            self.agent.imagination.score(self.start, plans, sampling=Sampling(mode="mode"))
+        return setting["iterations"] * counter.get_total_flops() / 1e9
 
 
 class Peer:

@@ -165,16 +165,17 @@ class Imagination:
     def _particles(self, start: Latent, actions: Tensor, copies: int, sampling: Sampling, judge: _Judge) -> Tensor:
         B, N, H, A = actions.shape
         # Particle p of every candidate is copy p of its start, so that all candidates are judged by the same members.
-        particles = self._agent.dynamics.branch(start, copies).reshape(B, 1, copies)
-        index = torch.zeros(N, dtype=torch.int64, device=actions.device)
-        state = particles[:, index].flatten()  # (B * N * P,): environment, candidate, particle
-        plans = actions.repeat_interleave(copies, 1) if copies > 1 else actions
-        for action in plans.reshape(B * N * copies, H, A).unbind(1):  # (B * N * P, A)
-            after = self._agent.dynamics.imagine(state, action, sampling)
+        dynamics = self._agent.dynamics
+        particles = dynamics.branch(start, copies)  # (B * P,)
+        plans = actions[:, None].expand(B, copies, N, H, A).reshape(B * copies * N, H, A)
+        state = particles.repeat(N)  # (B * P * N,): environment, particle, candidate
+        for step, action in enumerate(plans.unbind(1)):  # (B * P * N, A)
+            # The first step is from one state with many actions: some dynamics know how to use that.
+            after = dynamics.imagine(state, action, sampling) if step else dynamics.fan(particles, N, action, sampling)
             judge.step(state, action, after)
             state = after
         self.imagined += B * N * copies * H
-        return judge.verdict(state).reshape(B, N, copies)
+        return judge.verdict(state).reshape(B, copies, N).transpose(1, 2)
 
     def _head(self, name: str) -> Head:
         if name not in self._agent.heads:

@@ -117,6 +117,12 @@ class Dynamics(nn.Module, ABC, Generic[L]):
     def imagine(self, state: L, action: Tensor, sampling: Sampling) -> L:
         """One prior step: (B,) states and (B, A) actions -> (B,) next states."""
 
+    def fan(self, state: L, n: int, action: Tensor, sampling: Sampling) -> L:
+        """One prior step of every state with n actions each: (B,) states and (B * n, A) actions, of which those of one
+        state are neighbours -> (B * n,) next states. The same as `imagine(state.repeat(n), action, sampling)`; a
+        dynamics may compute what does not depend on the action once per state."""
+        return self.imagine(state.repeat(n), action, sampling)
+
     def branch(self, state: L, n: int) -> L:
         """(B,) -> (B * n,): copies j = 0..n-1 of every state side by side. An ensemble gives copy j member j mod M."""
         return state.repeat(n)

@@ -21,10 +21,16 @@ class GRUCell(nn.Module):
         self.linear = linear(inputs + size, 3 * size, bias=has_bias(norm))
         self.norm = Norm(3 * size, norm)
 
-    def forward(self, x: Tensor, state: Tensor) -> Tensor:
-        """(B, inputs), (B, size) -> the next state (B, size)."""
-        joined = torch.cat((x, state), -1)  # (B, inputs + size)
-        gates = affine(self.linear, joined)  # (B, 3 * size)
+    def carried(self, state: Tensor) -> Tensor:
+        """(B, size) -> (B, 3 * size): the state's part of the product, for states that are stepped from repeatedly."""
+        return F.linear(state, self.linear.weight[:, -state.shape[-1] :])
+
+    def forward(self, x: Tensor, state: Tensor, known: Tensor | None = None) -> Tensor:
+        """(B, inputs), (B, size) -> the next state (B, size). `known` (B, 3 * size) is what `carried` says."""
+        if known is None:
+            gates = affine(self.linear, torch.cat((x, state), -1))  # (B, 3 * size)
+        else:
+            gates = F.linear(x, self.linear.weight[:, : x.shape[-1]], self.linear.bias) + known  # (B, 3 * size)
         gates = self.norm.forward(gates).to(state.dtype)  # mixed precision: the state itself stays precise
         reset, candidate, update = gates.chunk(3, -1)  # each (B, size)
         candidate = torch.tanh(torch.sigmoid(reset) * candidate)  # (B, size)
@@ -48,12 +54,18 @@ class StandardGRUCell(nn.Module):
         nn.init.zeros_(self.input.bias)
         nn.init.zeros_(self.recurrent.bias)
 
-    def forward(self, x: Tensor, state: Tensor) -> Tensor:
-        """(B, inputs), (B, size) -> the next state (B, size)."""
-        if not torch.is_grad_enabled() and x.dtype == state.dtype == self.input.weight.dtype:
+    def carried(self, state: Tensor) -> Tensor:
+        """(B, size) -> (B, 3 * size): the state's product, for states that are stepped from repeatedly."""
+        product: Tensor = self.recurrent(state)
+        return product
+
+    def forward(self, x: Tensor, state: Tensor, known: Tensor | None = None) -> Tensor:
+        """(B, inputs), (B, size) -> the next state (B, size). `known` (B, 3 * size) is what `carried` says."""
+        if known is None and not torch.is_grad_enabled() and x.dtype == state.dtype == self.input.weight.dtype:
             return self._in_place(x, state)
         given = self.input(x).to(state.dtype).chunk(3, -1)  # 3 x (B, size)
-        carried = self.recurrent(state).to(state.dtype).chunk(3, -1)  # 3 x (B, size)
+        product = self.carried(state) if known is None else known  # (B, 3 * size)
+        carried = product.to(state.dtype).chunk(3, -1)  # 3 x (B, size)
         reset = torch.sigmoid(given[0] + carried[0])  # (B, size)
         candidate = torch.tanh(given[2] + reset * carried[2])  # (B, size)
         return torch.lerp(candidate, state, torch.sigmoid(given[1] + carried[1]))  # (B, size)

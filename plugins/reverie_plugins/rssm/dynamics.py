@@ -146,6 +146,17 @@ class RSSM(Dynamics[RSSMLatent]):
         noise = self.family.noise(sampling, action.shape[0], 1, deter)  # (B, 1, G), or None
         return self._prior(deter, None if noise is None else noise[:, 0], sampling)
 
+    def fan(self, state: RSSMLatent, n: int, action: Tensor, sampling: Sampling) -> RSSMLatent:
+        if self.core is not None:
+            return super().fan(state, n, action, sampling)
+        stoch = affine(self.stoch_in, state.stoch.flatten(1))  # (B, hidden)
+        joined = self._project_action(action) + stoch.repeat_interleave(n, 0)  # (B * n, hidden)
+        inputs = activate(self.config.activation, self.input_norm.forward(joined))  # (B * n, hidden)
+        carried = self.cell.carried(state.deter).repeat_interleave(n, 0)  # (B * n, 3 * D)
+        deter = self.cell.forward(inputs, state.deter.repeat_interleave(n, 0), carried)  # (B * n, D)
+        noise = self.family.noise(sampling, action.shape[0], 1, deter)  # (B * n, 1, G), or None
+        return self._prior(deter, None if noise is None else noise[:, 0], sampling)
+
     def losses(self, view: View) -> dict[str, Tensor]:
         """`kl_dyn` and `kl_rep` (free: each), or `kl`; see `reverie.nn.kl` for the formulas.
 

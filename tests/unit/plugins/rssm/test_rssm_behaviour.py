@@ -1,6 +1,7 @@
 """What the RSSM promises besides its formulas: sampling, chunks, shapes, independence of rows."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -146,3 +147,33 @@ def test_mixed_precision_keeps_states_in_full_precision(latent, norm):
     assert observed.states.deter.dtype == imagined.deter.dtype == torch.float32
     (sum(loss.mean() for loss in losses.values()) + imagined.features.float().sum()).backward()
     assert all(torch.isfinite(parameter.grad).all() for parameter in rssm.parameters())
+
+
+@pytest.mark.parametrize("grad", [True, False])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"norm": "none", "activation": "elu", "latent": "gaussian"},
+        {"cell": "standard", "norm": "none", "latent": "gaussian"},
+        {"blocks": 4, "norm": "rms"},
+    ],
+)
+def test_a_fan_of_actions_is_imagined_as_one_by_one(options: dict[str, Any], grad: bool):
+    """What all actions of a state share is computed once, and nothing else differs: the noise neither."""
+    torch.manual_seed(0)
+    config = RSSMConfig(**{"deter": 8, "hidden": 6, "groups": 3, "classes": 4, **options})
+    dynamics = RSSM(config, 5, ActionSpec("continuous", 2))
+    state = dynamics.initial(3)
+    state = type(state)(**{name: torch.randn(value.shape) for name, value in state.tensors().items()})
+    actions = torch.rand(12, 2) * 2 - 1
+    with torch.set_grad_enabled(grad):
+        found, wanted = (
+            step(Sampling(generators=[torch.Generator().manual_seed(row) for row in range(3)]))
+            for step in (
+                lambda sampling: dynamics.fan(state, 4, actions, sampling),
+                lambda sampling: dynamics.imagine(state.repeat(4), actions, sampling),
+            )
+        )
+    for name, value in wanted.tensors().items():
+        torch.testing.assert_close(found.tensors()[name], value)

@@ -1,5 +1,6 @@
 """What children of the nursery do to runs. Functions take plain data, and what they return is the child's answer."""
 
+import ctypes
 import os
 import resource
 import shutil
@@ -85,18 +86,18 @@ def operations(family: str, run: str, overrides: list[str]) -> list[tuple[str, s
 
 def die_at_operation(family: str, run: str, overrides: list[str], number: int) -> None:
     """Train, and be killed before the change of that number; where it is the end of a write, in the middle of it."""
-    count = 0
+    count, last = 0, None
 
     def count_down(operation: Operation) -> None:
-        nonlocal count
+        nonlocal count, last
         if count == number:
-            if operation.kind == "sync":
+            if operation.kind == "sync" and last == ("write", operation.path):
                 os.truncate(operation.path, operation.path.stat().st_size // 2)
             if operation.kind == "append":
                 with operation.path.open("ab") as file:
                     file.write(operation.content[: len(operation.content) // 2])
             os.kill(os.getpid(), signal.SIGKILL)
-        count += 1
+        count, last = count + 1, (operation.kind, operation.path)
 
     with watched(count_down):
         begin(family, run, overrides)
@@ -161,6 +162,7 @@ PLACES: dict[str, tuple[Callable[..., None], int]] = {
     "after a border": (_called("reverie.training.stages", "StageCursor", "advance", after=True), 1),
     "generation": (_called("reverie.training.rollouts", "CountedRollouts", "rollout", after=True), 3),
     "saving": (_called("reverie.training.checkpoint.writer", "CheckpointWriter", "write"), 2),
+    "beginning": (_called("reverie.training.run_folder", "RunFolder", "install", after=True), 1),
     "restoring": (_called("reverie.training.collector", "Collector", "restore"), 1),
 }
 """Where a run can be hit: name to what arms it, and at which time."""
@@ -228,9 +230,20 @@ TROUBLES = {
 }
 
 
-def command_in_trouble(
-    arguments: list[str], run: str, trouble: str, place: str = "saving", times: int = 3, nobody: bool = False
-) -> int:
+def give_up_capabilities() -> None:
+    """Root may write where nobody may; without its capabilities it is like anybody else who owns its files."""
+
+    class Header(ctypes.Structure):
+        _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
+
+    class Sets(ctypes.Structure):
+        _fields_ = (("effective", ctypes.c_uint32), ("permitted", ctypes.c_uint32), ("inheritable", ctypes.c_uint32))
+
+    header, nothing = Header(0x20080522, 0), (Sets * 2)()
+    assert ctypes.CDLL(None, use_errno=True).capset(ctypes.byref(header), nothing) == 0, ctypes.get_errno()
+
+
+def command_in_trouble(arguments: list[str], run: str, trouble: str, place: str = "saving", times: int = 3) -> int:
     """A command of the command line, with trouble in the middle of it; its exit code.
 
     Args:
@@ -238,11 +251,7 @@ def command_in_trouble(
         run: the folder that the trouble is with.
         trouble: one of `TROUBLES`.
         place, times: when it comes.
-        nobody: give up the rights of root, to whom no folder is read-only.
     """
-    if nobody and os.geteuid() == 0:
-        os.setgroups([])
-        os.setgid(65534)
-        os.setuid(65534)
+    give_up_capabilities()
     PLACES[place][0](times, partial(TROUBLES[trouble], run))
     return command(arguments)

@@ -45,6 +45,7 @@ class Nursery:
     """The other end of the pipe."""
 
     def __enter__(self) -> "Nursery":
+        self._asked = 0
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         self._process = subprocess.Popen(
             [sys.executable, str(HERE / "nursery.py")],
@@ -64,7 +65,7 @@ class Nursery:
         function: str,
         *,
         kill_after: float | None = None,
-        number: int = signal.SIGKILL,
+        signal_number: int = signal.SIGKILL,
         timeout: float = 120,
         **arguments: Any,
     ) -> Outcome:
@@ -72,21 +73,32 @@ class Nursery:
 
         Args:
             function: `module:function`; what it returns is its answer, and an integer its exit code too.
-            kill_after: seconds after which the child gets the signal `number`.
+            kill_after: seconds after which the child gets a signal.
             timeout: seconds after which it is killed in any case, which is an error.
             arguments: of the function, plain data or paths.
         """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        request = {"function": function, "kill_after": kill_after, "number": int(number), "timeout": timeout}
+        self._asked += 1
+        request = {
+            "id": self._asked,
+            "function": function,
+            "kill_after": kill_after,
+            "signal": int(signal_number),
+            "timeout": timeout,
+        }
         self._process.stdin.write(json.dumps({**request, "arguments": arguments}, default=str) + "\n")
         self._process.stdin.flush()
-        return Outcome(**json.loads(self._process.stdout.readline()))
+        while (answer := json.loads(self._process.stdout.readline())).pop("id") != self._asked:
+            continue  # the answer to a question whose test ran out of time
+        return Outcome(**answer)
 
 
 def main() -> None:
     sys.path[:0] = [folder for folder in FOLDERS if folder not in sys.path]
-    import pytorch_lightning  # noqa: F401 - all of these once, before the forks
+    import deeds  # noqa: F401 - all of these once, before the forks
+    import families
+    import pytorch_lightning  # noqa: F401
 
     import reverie.evaluation.judged
     import reverie.training.data
@@ -95,8 +107,12 @@ def main() -> None:
     import reverie.training.run  # noqa: F401
     import tiny_runs  # noqa: F401
 
+    for name in ("categorical states, discrete actions", "no gradients"):  # Hydra, the plugins, their components
+        for choice in families.FAMILIES[name].prepared().choices.values():
+            choice.component.load()
     for line in sys.stdin:
-        print(json.dumps(serve(json.loads(line))), flush=True)
+        request = json.loads(line)
+        print(json.dumps({"id": request["id"], **serve(request)}), flush=True)
 
 
 def serve(request: dict[str, Any]) -> dict[str, Any]:
@@ -108,7 +124,7 @@ def serve(request: dict[str, Any]) -> dict[str, Any]:
         if request["kill_after"] is not None:
             time.sleep(request["kill_after"])
             with suppress(ProcessLookupError):
-                os.kill(child, request["number"])
+                os.kill(child, request["signal"])
         code = _wait(child, began + request["timeout"])
         seconds = time.monotonic() - began
         for file in (said, answer):

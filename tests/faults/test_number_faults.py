@@ -6,17 +6,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from families import CLIMB, FAMILIES, HERE
 from nursery import Nursery
 from pytorch_lightning import Callback
 from stumbles import stumbling_recipe
 
-from reverie.errors import NumericalFault
+from reverie.errors import EnvironmentFault, NumericalFault
+from reverie.extension.manager import load_plugins
+from reverie.recipes.prepare import prepare
 from reverie.training.checkpoint import checkpoint_of
 from reverie.training.faults import require_finite
 from reverie.training.run import train
 from reverie.training.run_folder import read_status
 from tiny_runs import differences, final_state, rows_of
 
+NO_ENV = [line for line in FAMILIES["no gradients"].overrides if not line.startswith("env")]
 MOODY = ["learners/moody=moody", "stages.1.learners=[moody]", "learners.moody.trains=[heads/reward]"]
 
 
@@ -110,6 +114,17 @@ def test_the_state_of_an_optimizer_is_looked_at_too() -> None:
     optimizer.state[module.bias]["exp_avg"][0] = float("nan")
     with pytest.raises(NumericalFault, match=r"bias \(exp_avg of its optimizer\) holds nan"):
         require_finite(module, [optimizer])
+
+
+def test_what_a_learner_meets_that_plays_on_its_own_is_written_down_too(tmp_path: Path) -> None:
+    options = ["env=stumbling", "env.fault=not_a_number", "env.every=1"]
+    recipe = prepare(
+        HERE / "climb.yaml", [*NO_ENV, *options], plugins=load_plugins(files=[CLIMB, HERE / "stumbling_plugin.py"])
+    )
+    with pytest.raises(EnvironmentFault, match=r"environment 0, episode 0, step 4, .*; the values are in .*npz"):
+        train(recipe, run_dir=tmp_path / "run", progress=False)
+    (path,) = (tmp_path / "run" / "faults").iterdir()
+    assert str(path) in read_status(tmp_path / "run")["reason"]
 
 
 def test_infinity_may_be_how_a_buffer_says_nothing_yet() -> None:

@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from reverie.training.checkpoint.folder import manifest_digest
+
 Refused = Callable[..., str]
 """Runs a command that must end with code 2, and gives back what it said."""
 
@@ -49,10 +51,12 @@ class Victim:
         for name, facts in manifest["files"].items():
             content = (self.checkpoint / name).read_bytes()
             facts |= {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        manifest["sha256"] = manifest_digest(manifest)
         self.manifest.write_text(json.dumps(manifest))
 
     def edit_manifest(self, **changes: Any) -> None:
-        self.manifest.write_text(json.dumps(json.loads(self.manifest.read_text()) | changes))
+        manifest = json.loads(self.manifest.read_text()) | changes
+        self.manifest.write_text(json.dumps(manifest | {"sha256": manifest_digest(manifest)}))
 
     def put_chunk(self, content: bytes) -> Path:
         """Replace the replay's chunk, with a checkpoint that names it."""

@@ -64,7 +64,7 @@ class Tolerance:
             limit = self.settings.max_restarts if self.settings.environment == "restart" else None
             self.restarts += self._counted(fault, limit, self.restarts, f"restarted, {consequence}", "max_restarts")
             return True
-        kept = EnvironmentFault(f"{fault}; {self.keep(fault.place, fault.evidence)}", evidence=fault.evidence)
+        kept = EnvironmentFault(f"{fault}; {self.keep(fault.place, fault.evidence)}", place=fault.place)
         limit = self.settings.max_drops if self.drops_updates else None
         self.drops += self._counted(kept, limit, self.drops, f"the step was dropped, {consequence}", "max_drops")
         return False

@@ -77,6 +77,12 @@ class Keeper(Callback):
         else:
             self._between_ticks(trainer)
 
+    def on_exception(self, trainer: Trainer, pl_module: Any, exception: BaseException) -> None:
+        """Values that are not finite are written down wherever they came from: also from the rollouts of learners that
+        play on their own."""
+        if isinstance(exception, EnvironmentFault) and exception.evidence is not None:
+            exception.args = (f"{exception}; {self.data.tolerance.keep(exception.place, exception.evidence)}",)
+
     # Between two ticks.
 
     def _between_ticks(self, trainer: Trainer) -> None:

@@ -114,6 +114,25 @@ def test_foreign_manifests_are_refused(tmp_path: Path, content: str, message: st
         newest(tmp_path / "checkpoints")
 
 
+def test_no_bit_of_a_manifest_can_be_flipped_unnoticed(tmp_path: Path) -> None:
+    path = write(tmp_path / "checkpoints") / "manifest.json"
+    content = path.read_bytes()
+    for place in range(0, len(content), 7):
+        changed = bytearray(content)
+        changed[place] ^= 2
+        path.write_bytes(changed)
+        if json_or_none(changed) != json.loads(content):  # a space may have become another one
+            with pytest.raises(CheckpointFault, match=r"manifest\.json"):
+                open_checkpoint(path.parent)
+
+
+def json_or_none(content: bytes) -> Any:
+    try:
+        return json.loads(content)
+    except ValueError:
+        return None
+
+
 def test_a_pickle_with_a_right_hash_is_still_refused(tmp_path: Path) -> None:
     import hashlib
     import pickle
@@ -128,6 +147,7 @@ def test_a_pickle_with_a_right_hash_is_still_refused(tmp_path: Path) -> None:
     manifest = json.loads((path / "manifest.json").read_text())
     content = (path / "training.pt").read_bytes()
     manifest["files"]["training.pt"] = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    del manifest["sha256"]
     (path / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(CheckpointFault, match=r"training\.pt"):
         open_checkpoint(path).plain("training.pt")

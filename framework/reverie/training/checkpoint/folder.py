@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ MANIFEST = "manifest.json"
 WEIGHTS = "weights.safetensors"
 EXTRA = "extra.pt"
 TRAINING = "training.pt"
+_KEYS = {"schema", "written", "versions", "counters", "files", "sha256"}
 _NAME = re.compile(r"checkpoint-(\d{8})")
 _FILE = re.compile(r"[a-z0-9][a-z0-9.-]*")
 
@@ -182,9 +184,18 @@ def _manifest(path: Path) -> dict[str, Any]:
     if found != SCHEMA:
         age = "another" if not isinstance(found, int) else "a newer" if found > SCHEMA else "an older"
         raise CheckpointFault(f"{file} was written by {age} version of Reverie (schema {found}, this one is {SCHEMA})")
+    unknown = sorted(manifest.keys() - _KEYS)
+    if unknown or ("sha256" in manifest and manifest["sha256"] != manifest_digest(manifest)):
+        raise CheckpointFault(f"{file} was changed: its sha256 is not the one that it says")
     if not shaped:
         raise CheckpointFault(f"{file} does not say size and sha256 of each file, and the counters")
     return dict(manifest)
+
+
+def manifest_digest(manifest: Mapping[str, Any]) -> str:
+    """sha256 over what a manifest says, in hexadecimal; of it itself nothing else would notice a flipped bit."""
+    said = {key: value for key, value in manifest.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 def _are_counters(counters: Any) -> bool:

@@ -17,6 +17,7 @@ from reverie.training.checkpoint.folder import (
     TRAINING,
     WEIGHTS,
     list_checkpoints,
+    manifest_digest,
     serial,
     sha256,
 )
@@ -110,7 +111,8 @@ class CheckpointWriter:
             "counters": dict(counters),
             "files": files,
         }
-        write_durably(staged / MANIFEST, json.dumps(manifest, indent=2) + "\n")
+        signed = {**manifest, "sha256": manifest_digest(manifest)}
+        write_durably(staged / MANIFEST, json.dumps(signed, indent=2) + "\n")
         sync_folder(staged)
         rename(staged, target)
         sync_folder(self.root)

@@ -3,6 +3,7 @@
     python benchmarks/learning.py dreamer                 # all rows of the table, seeds that are missing
     python benchmarks/learning.py dreamer --row pendulum --seeds 100 101
     python benchmarks/learning.py dreamer --report        # the table in Markdown, from the lines
+    python benchmarks/learning.py dreamer --figure docs/images/dreamer_curves.png
 
 A row names a recipe, an environment and a bar; the shipped recipe runs with nothing else changed but its budget, the
 evaluation schedule and the seed. Solved means that each of three evaluations in a row reached the threshold; the step
@@ -185,6 +186,29 @@ def _model_errors(mine: list[dict[str, Any]]) -> str:
     return ", ".join(cells)
 
 
+def draw(table: str, path: Path, picture: Path) -> None:
+    """One panel per row: a thin line per seed, the threshold dashed."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    import matplotlib.pyplot as plt
+
+    found = list(lines(path))
+    rows = [row for row in TABLES[table] if any(line["row"] == row.name for line in found)]
+    figure, panels = plt.subplots(1, len(rows), figsize=(4.2 * len(rows), 3.2), squeeze=False, layout="constrained")
+    for panel, row in zip(panels[0], rows, strict=True):
+        for line in sorted((one for one in found if one["row"] == row.name), key=lambda one: one["seed"]):
+            steps, returns = zip(*line["curve"], strict=True)
+            panel.plot([step / 1000 for step in steps], returns, linewidth=1.2, label=f"seed {line['seed']}")
+        panel.axhline(row.threshold, color="0.4", linewidth=1, linestyle="--")
+        panel.set(title=f"{row.recipe}, {row.env}", xlabel="thousand frames", xlim=(0, row.frames / 1000))
+        panel.spines[["top", "right"]].set_visible(False)
+        panel.legend(frameon=False, fontsize=8)
+    panels[0][0].set_ylabel("return, mean of 10 episodes")
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(picture, dpi=110)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("table", choices=sorted(TABLES))
@@ -192,11 +216,15 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", help="instead of the row's own")
     parser.add_argument("--out", type=Path, help="where the lines go; learning/<table>.jsonl by default")
     parser.add_argument("--report", action="store_true", help="print the table and stop")
+    parser.add_argument("--figure", type=Path, help="draw the curves into this file and stop")
     parser.add_argument("overrides", nargs="*", help="for trials: these make the recipe another one, so give --out too")
     options = parser.parse_args()
     path = options.out or HERE / f"{options.table}.jsonl"
     if options.report:
         print(report(options.table, path))
+        return
+    if options.figure:
+        draw(options.table, path, options.figure)
         return
     if options.overrides and options.out is None:
         parser.error("overrides make the recipe another one than the table names: give --out")

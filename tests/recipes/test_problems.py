@@ -12,9 +12,9 @@ Told = Callable[..., str]
 Write = Callable[[str, str], Path]
 
 KEYS = (
-    "keys of a recipe: seed, run_dir, size, stages, budget, replay, environments, observations, exploration, "
-    "evaluation, checkpoints, trainer, logging, env, encoder, dynamics, decoder, actor, planner, external, decoders, "
-    "heads, objectives, learners"
+    "keys of a recipe: seed, run_dir, size, stages, budget, replay, environments, faults, observations, "
+    "exploration, evaluation, checkpoints, trainer, logging, env, encoder, dynamics, decoder, actor, planner, "
+    "external, decoders, heads, objectives, learners"
 )
 
 
@@ -165,7 +165,8 @@ def test_stages_that_the_schema_refuses(told: Told, write: Write) -> None:
         "(did you mean 'random'?)\n"
         "    why: Who acts: `random` draws uniformly, `actor` and `planner` explore with the agent, "
         "`none` collects nothing.\n"
-        "r.yaml:4: stages.1.until: say when the stage ends: env_steps, agent_steps, updates, episodes, minutes or generations\n"
+        "r.yaml:4: stages.1.until: say when the stage ends: "
+        "env_steps, agent_steps, updates, episodes, minutes or generations\n"
         "    why: When the stage ends.\n"
         "r.yaml:8: `stages.2.until.env_steps` must be a whole number, not 'many'\n"
         "    why: Environment steps (frames) since this stage began.\n"

@@ -30,7 +30,9 @@ class Until(Config):
     @model_validator(mode="after")
     def _one_given(self) -> Self:
         if all(value is None for value in self.model_dump().values()):
-            raise ValueError("say when the stage ends: env_steps, agent_steps, updates, episodes, minutes or generations")
+            raise ValueError(
+                "say when the stage ends: env_steps, agent_steps, updates, episodes, minutes or generations"
+            )
         return self
 
 

@@ -19,7 +19,14 @@ from reverie.recipes.recipe import Choice, Recipe
 from reverie.testing.toys import ToyEncoder, toy_batch
 from reverie.training.checkpoint import CheckpointWriter
 
-TINY = ["dynamics.deter=6", "dynamics.hidden=6", "dynamics.groups=2", "dynamics.classes=3", "encoder.units=5"]
+TINY = [
+    "dynamics.latent=categorical",
+    "dynamics.deter=6",
+    "dynamics.hidden=6",
+    "dynamics.groups=2",
+    "dynamics.classes=3",
+    "encoder.units=5",
+]
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +49,7 @@ def save(recipe: Recipe, agent: Agent, run: Path) -> Path:
     """A run folder with a lock and one checkpoint."""
     write_lock(recipe, run)
     state: dict[str, Any] = {f"agent.{name}": value for name, value in agent.state_dict().items()}
+    (run / "checkpoints").mkdir(parents=True, exist_ok=True)
     CheckpointWriter(run / "checkpoints", keep=2).write(state, {}, {}, {"ticks": 1})
     return run
 

@@ -47,10 +47,10 @@ def test_the_table_has_a_row_for_each_horizon_and_a_reason_for_what_is_missing(r
     assert numbers.keys() == {"1", "5"}
     assert all(float(value) > 0 for row in numbers.values() for value in row)
     assert out.count("longer than every held-out episode") == 3  # 15, 50 and rewards: this time limit is 12
-    for name in ("reward error, 1 ahead", "dead classes", "perplexity", "KL, nats per step", "return gap", "value"):
+    for name in ("reward error, 1 ahead", "active units", "KL, nats per step", "return gap", "value"):
         assert any(line.startswith(name) for line in lines.values()), name
     assert "nan" not in out.lower().split()
-    assert "of 6" in next(line for line in lines.values() if line.startswith("dead classes"))
+    assert "of 2" in next(line for line in lines.values() if line.startswith("active units"))
 
 
 def test_json_holds_every_horizon_and_the_returns_stay_what_they_were(run: Path, ask: Ask) -> None:

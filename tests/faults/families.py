@@ -41,7 +41,14 @@ def small(*changes: str, without: tuple[str, ...] = ()) -> tuple[str, ...]:
 
 PENDULUM = small("env=pendulum")
 PICTURES = ("env=cartpole_pixels", "env.image_size=16", "encoder.depth=2", "decoder.depth=2")
-CEM = ("planner=cem", "planner.candidates=6", "planner.elites=2", "planner.iterations=2", "planner.horizon=3")
+CEM = (
+    "planner=cem",
+    "planner.candidates=6",
+    "planner.elites=2",
+    "planner.iterations=2",
+    "planner.horizon=3",
+    "planner.warm_start=true",
+)
 LONG_TICKS = ("environments.count=3", "stages.1.collect.steps=4", "stages.1.ratio=9", "checkpoints.ticks=2")
 NO_STAGES = ("stages",)
 NO_GRADIENTS = ("stages", "learners", "replay", "decoder", "heads")
@@ -49,6 +56,7 @@ NO_GRADIENTS = ("stages", "learners", "replay", "decoder", "heads")
 FAMILIES: dict[str, Family] = {
     "categorical states, discrete actions": Family("dreamer_categorical", small()),
     "Gaussian states, continuous actions": Family("dreamer", PENDULUM),
+    "Dreamer as it is today": Family("dreamer_current", small()),
     "contrastive": Family("dreamer_contrastive", small(without=("decoder",))),
     "pictures": Family("dreamer", small(*PICTURES, without=("encoder", "decoder"))),
     "planning by shooting": Family("dreamer", (*PENDULUM, *CEM)),

@@ -59,9 +59,10 @@ def test_the_variants_predict_differently():
 
 
 @pytest.mark.parametrize("value", [0.3, 0.0])
-def test_uniform_logits_predict_exactly_zero(value: float):
+@pytest.mark.parametrize("graph", [False, True])
+def test_uniform_logits_predict_exactly_zero(value: float, graph: bool):
     bins = make_bins("symexp_spaced", 255, -20.0, 20.0)
-    logits = torch.full((4, 255), value)
+    logits = torch.full((4, 255), value).requires_grad_(graph)  # probabilities are computed in another way with a graph
     assert torch.equal(TwoHot(logits, bins, "symexp_spaced").mean, torch.zeros(4))
     # The plain sum does not: terms of 1e6 leave a rest of rounding, which is why the ends are paired.
     rounded = torch.cumsum(torch.softmax(logits[0], 0) * bins, 0)[-1]

@@ -57,7 +57,7 @@ PROBLEMS = {
     ),
     "wrong.yaml:10: dynamics (rssm): unknown key 'detr' (did you mean 'deter'?)": "keys: latent, deter, hidden, ",
     "wrong.yaml:12: encoder (auto): `layers` must be a whole number, not 'many'": "",
-    "wrong.yaml:16: stages.0.until: unknown key 'env_stps' (did you mean 'env_steps'?)": (
+    "wrong.yaml:16: stages.0.until: unknown key 'env_stps' (did you mean 'env_steps' or 'agent_steps'?)": (
         "keys: env_steps, agent_steps, updates, "
     ),
     "wrong.yaml:17: stage train: the learners 'model' and 'second' both train dynamics": (
@@ -85,7 +85,7 @@ def test_all_wrong_mixes_are_told_at_once(tmp_path: Path) -> None:
         0
     )  # behind a note about the keys that went with the decoder
     text = (RECIPES / "dreamer.yaml").read_text().splitlines()
-    line = next(i for i, content in enumerate(text, 1) if content.startswith("  - objectives/reconstruction:"))
+    line = next(i for i, content in enumerate(text, 1) if content.startswith("  reconstruction:"))
     said = {block[0].replace(f"{RECIPES / 'dreamer.yaml'}:{line}", "{dreamer}"): "\n".join(block) for block in blocks}
     assert list(said) == list(PROBLEMS)
     for head, fix in PROBLEMS.items():

@@ -80,10 +80,19 @@ def mutated_code(mutation: Mutation) -> types.CodeType:
         )
     path = Path(inspect.getsourcefile(function) or "")
     whole = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    if _code_in("".join(whole), path, function) != function.__code__:
+        raise Stale(f"{path} was edited after it was imported: run this again")
     whole[start - 1 : start - 1 + len(lines)] = [text.replace(mutation.old, mutation.new)]
-    compiled = compile("".join(whole), str(path), "exec", dont_inherit=True)
-    (code,) = [code for code in _nested(compiled) if code.co_qualname == function.__code__.co_qualname]
-    return code
+    return _code_in("".join(whole), path, function)
+
+
+def _code_in(source: str, path: Path, function: types.FunctionType) -> types.CodeType:
+    """The code that a source text has for this function."""
+    compiled = compile(source, str(path), "exec", dont_inherit=True)
+    found = [code for code in _nested(compiled) if code.co_qualname == function.__code__.co_qualname]
+    if len(found) != 1:
+        raise Stale(f"{path} was edited after it was imported: run this again")
+    return found[0]
 
 
 def _nested(code: types.CodeType) -> Iterator[types.CodeType]:

@@ -29,7 +29,7 @@ $(VENV)/.base: $(VENV)/bin/python pyproject.toml constraints.txt
 
 $(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt
 	@echo "Installing Reverie with its test tools into $(VENV) ..."
-	@$(PIP) install -c constraints.txt -e '.[dev,dmc,minigrid,minatar,box2d]'
+	@$(PIP) install -c constraints.txt -e '.[dev,dmc,minigrid,minatar,box2d,minari]'
 	@touch $@ $(VENV)/.base
 
 demo: $(VENV)/.base
@@ -48,7 +48,7 @@ test-slow: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m slow --timeout 7200
 
 test-browser: $(VENV)/.dev
-	apt-get install -y --no-install-recommends chromium libegl1 libegl-mesa0 libgl1-mesa-dri
+	apt-get install -y --no-install-recommends chromium chromium-driver libegl1 libegl-mesa0 libgl1-mesa-dri
 	MUJOCO_GL=egl OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m browser
 
 check: $(VENV)/.dev

@@ -8,8 +8,10 @@ to report problems with (`Problem`, the errors) is light, `Config` needs pydanti
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from reverie.dreaming.registry import announce
+
 if TYPE_CHECKING:
-    from reverie.api import load, resume, train
+    from reverie.api import dream_env, load, real_env, resume, train
     from reverie.errors import EnvironmentFault, NumericalFault, PluginError, Problem, ReverieError
     from reverie.extension.config import ActorConfig, Config, LearnerConfig, PlannerConfig
     from reverie.extension.spec import API_VERSION, ComponentSpec, Needs, hookimpl
@@ -28,8 +30,10 @@ __all__ = [
     "PluginError",
     "Problem",
     "ReverieError",
+    "dream_env",
     "hookimpl",
     "load",
+    "real_env",
     "resume",
     "train",
 ]
@@ -48,7 +52,9 @@ _LAZY = {
     "PluginError": "reverie.errors",
     "Problem": "reverie.errors",
     "ReverieError": "reverie.errors",
+    "dream_env": "reverie.api",
     "load": "reverie.api",
+    "real_env": "reverie.api",
     "resume": "reverie.api",
     "train": "reverie.api",
 }
@@ -60,3 +66,6 @@ def __getattr__(name: str) -> Any:
     value = getattr(importlib.import_module(_LAZY[name]), name)
     globals()[name] = value
     return value
+
+
+announce()  # the ids `reverie/Dream-v0` and `reverie/Real-v0`, to Gymnasium when it is there

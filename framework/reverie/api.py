@@ -1,10 +1,10 @@
-"""What `import reverie` offers to programs: train, resume, load."""
+"""What `import reverie` offers to programs: train, resume, load, and the dream as an environment."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from reverie.extension.manager import load_plugins
 from reverie.recipes.prepare import prepare
@@ -73,6 +73,68 @@ def load(run: str | Path, *, checkpoint: str | None = None, plugin_files: Sequen
     from reverie.evaluation.reopen import reopen
 
     return reopen(Path(run), checkpoint=checkpoint, plugins=_plugins(plugin_files)).policy
+
+
+def dream_env(
+    run: str | Path,
+    *,
+    num_envs: int | None = None,
+    render_mode: str | None = None,
+    checkpoint: str | None = None,
+    plugin_files: Sequence[str | Path] = (),
+    **options: Any,
+) -> Any:
+    """The world model of a run as a Gymnasium environment, as `gymnasium.make("reverie/Dream-v0", run=run)` gives it.
+
+    Args:
+        run: the folder. What lies in it is not trusted, and nothing in it is executed.
+        num_envs: None makes a `gymnasium.Env`; a number makes a `VectorEnv` of so many dreams in one batch.
+        render_mode: `rgb_array` or None.
+        checkpoint: the name of one of its checkpoints; the newest whole one by default.
+        plugin_files: one-file plugins to load.
+        options: `temperature`, `observation`, `start`, `termination`, `threshold`, `time_limit`, `context`: see
+            `reverie.dreaming.options.DreamOptions`.
+
+    Raises:
+        RunError: if there is no run, no checkpoint that can be used, or no world model that can dream.
+        ReverieError: for a temperature of 0 or less, and other options that make no sense.
+    """
+    from reverie.dreaming.starts import options_of
+    from reverie.evaluation.reopen import reopen
+
+    options_of(options)
+    opened = reopen(Path(run), checkpoint=checkpoint, plugins=_plugins(plugin_files))
+    if num_envs is not None:
+        from reverie.dreaming.vector import DreamVectorEnv
+
+        return DreamVectorEnv(opened, num_envs, render_mode=render_mode, **options)
+    from reverie.dreaming.env import DreamEnv
+
+    return DreamEnv(opened, render_mode=render_mode, **options)
+
+
+def real_env(
+    run: str | Path,
+    *,
+    observation: Literal["decoded", "latent"] = "decoded",
+    render_mode: str | None = None,
+    checkpoint: str | None = None,
+    plugin_files: Sequence[str | Path] = (),
+) -> Any:
+    """A run's real environment with the spaces of its dream: there a policy is judged that was trained in the dream.
+
+    Args:
+        run, render_mode, checkpoint, plugin_files: as for `dream_env`.
+        observation: as the dream's: `latent` gives the features of the state that the model filters from what it sees.
+
+    Raises:
+        RunError: if there is no run or no checkpoint that can be used.
+    """
+    from reverie.dreaming.real import RealEnv
+    from reverie.evaluation.reopen import reopen
+
+    opened = reopen(Path(run), checkpoint=checkpoint, plugins=_plugins(plugin_files))
+    return RealEnv(opened, observation=observation, render_mode=render_mode)
 
 
 def _plugins(files: Sequence[str | Path]) -> Any:

@@ -28,6 +28,7 @@ DOCUMENTS = [
     "docs/metrics.md",
     "docs/recipes/dreamer.md",
     "docs/environments.md",
+    "docs/dream_env.md",
 ]
 FENCE = re.compile(r"^```(?P<language>\w*)(?: +file=(?P<file>\S+))?\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
 SMALL = ["budget.env_steps=620", "evaluation.episodes=1", "evaluation.every=null"]

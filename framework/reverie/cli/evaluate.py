@@ -26,7 +26,7 @@ class Choice(StrEnum):
 
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run; with --sb3, a model's .zip file.")],
     overrides: Annotated[
         list[str] | None,
         typer.Argument(metavar="KEY=VALUE", help="Another planner or environment, such as planner=cem."),
@@ -46,12 +46,30 @@ def evaluate(
     world_model: Annotated[
         bool, typer.Option("--world-model", help="Judge the world model on the same episodes.")
     ] = False,
+    sb3: Annotated[
+        str | None, typer.Option(metavar="CLASS", help="RUN is a model that this class of Stable-Baselines3 saved.")
+    ] = None,
+    trust_pickle: Annotated[
+        bool, typer.Option("--trust-pickle", help="Let such a model run the code in it, which reading it does.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Play whole episodes with a run's agent and report their returns.
 
     Planner and environment may be swapped: reverie evaluate RUN planner=cem planner.horizon=20
+
+    A model of Stable-Baselines3: reverie evaluate model.zip env=pendulum --sb3 CLASS --trust-pickle
     """
+    if sb3 is not None or trust_pickle:
+        from reverie.cli.stable_baselines import evaluate_model
+
+        of_runs = {"--checkpoint": checkpoint is not None, "--world-model": world_model}
+        evaluate_model(
+            run, sb3, overrides or [], [name for name, given in of_runs.items() if given],
+            episodes=episodes, seed=seed, mode=None if mode is None else mode.value,
+            random=random, as_json=as_json, trust_pickle=trust_pickle,
+        )  # fmt: skip
+        return
     from reverie.evaluation.protocol import RandomPolicy
     from reverie.evaluation.protocol import evaluate as play
     from reverie.evaluation.reopen import reopen
@@ -112,11 +130,21 @@ def _main(results: "dict[str, EvaluationResult]") -> "EvaluationResult":
 
 
 def _show(opened: "Opened", results: "dict[str, EvaluationResult]", report: "WorldModelReport | None" = None) -> None:
-    result = _main(results)
     steps = opened.checkpoint.counters.get("env_steps", 0)
-    last = result.seed + len(result.episodes) - 1
     say(f"{opened.recipe.name} on {opened.environment}", "bold")
     say(f"{opened.run}, {opened.checkpoint.name} ({steps:,} environment steps), planner {opened.planner}", "dim")
+    say_results(results)
+    if report is not None:
+        from reverie.cli.world_model import show_world_model
+
+        say()
+        show_world_model(report)
+
+
+def say_results(results: "dict[str, EvaluationResult]") -> None:
+    """The table, and by which protocol the first policy was judged."""
+    result = _main(results)
+    last = result.seed + len(result.episodes) - 1
     say()
     say_table(results)
     say()
@@ -129,11 +157,6 @@ def _show(opened: "Opened", results: "dict[str, EvaluationResult]", report: "Wor
     played = f"{len(result.episodes)} episodes, seeds {result.seed} to {last}"
     played = played if len(result.episodes) > 1 else f"1 episode, seed {result.seed}"
     say(f"protocol: {played}, mode {result.mode} ({how})", "dim")
-    if report is not None:
-        from reverie.cli.world_model import show_world_model
-
-        say()
-        show_world_model(report)
 
 
 def say_table(results: "dict[str, EvaluationResult]") -> None:

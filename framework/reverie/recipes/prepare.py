@@ -15,7 +15,7 @@ from reverie.recipes.compose import Composition, compose
 from reverie.recipes.locate import Document, printable, read_document, shown
 from reverie.recipes.lock import check_lock
 from reverie.recipes.recipe import Recipe
-from reverie.recipes.roots import primary
+from reverie.recipes.roots import Roots, primary
 from reverie.recipes.slots import KeyPath, dotted
 from reverie.recipes.validate import Validator, settings
 from reverie.recipes.wiring import check_wiring, unused
@@ -48,10 +48,48 @@ def examine(recipe: str | Path, overrides: Sequence[str], plugins: Plugins) -> t
         what = f"overrides are a list of texts, not one text ({printable(overrides)!r})"
         raise RecipeError([Problem(what, fix=f"write overrides=[{printable(overrides)!r}]")])
     composition = composed(recipe, overrides, plugins)
-    problems = list(composition.problems)
     if not all(layer.document.readable for layer in composition.layers) or not composition.data:
         fix = "`reverie recipes copy` gives one to begin with"
-        return None, problems or [Problem("the recipe is empty", composition.where(()), fix=fix)]
+        return None, list(composition.problems) or [Problem("the recipe is empty", composition.where(()), fix=fix)]
+    result, problems, refused = _validated(composition, overrides, plugins)
+    if result.choices or not problems:
+        problems += check_wiring(result, refused, composition.where)
+    result.notes.extend(unused(result))
+    if not problems:
+        problems += plugins.check_recipe(result)
+    return result, _in_order(problems)
+
+
+def prepare_environment(overrides: Sequence[str], *, plugins: Plugins | None = None) -> Recipe:
+    """An environment without an agent, by overrides such as `env=pendulum env.time_limit=100`; every setting has its
+    default.
+
+    Raises:
+        RecipeError: with every problem that was found, and for overrides of anything but the environment.
+    """
+    plugins = plugins or load_plugins()
+    nothing = Document(Path(command_line.PLACE), {}, {})
+    composition = _compose(nothing, Roots(tuple(plugins.recipe_roots())), overrides, plugins)
+    result, problems, _ = _validated(composition, overrides, plugins)
+    others = [slot for slot in result.choices if slot != "env"]
+    others += sorted(set(composition.data) - {"env", *(slot.partition("/")[0] for slot in others)})
+    fix = "write env=NAME, such as env=pendulum, and keys of it such as env.time_limit=100"
+    problems += [
+        Problem(f"'{name}' cannot be given here", command_line.PLACE, name, "nothing but an environment is made", fix)
+        for name in others
+    ]
+    if not problems and "env" not in result.choices:
+        problems.append(Problem("no environment is named", command_line.PLACE, "env", fix=fix))
+    if problems:
+        raise RecipeError(_in_order(problems))
+    return result
+
+
+def _validated(
+    composition: Composition, overrides: Sequence[str], plugins: Plugins
+) -> tuple[Recipe, list[Problem], set[str]]:
+    """Settings and components against their schemas; also the slots whose components were refused."""
+    problems = list(composition.problems)
     lock = composition.document.data.get("lock")
     notes, faults = check_lock(lock, composition.document.where(("lock",)), plugins) if lock is not None else ([], [])
     problems += faults
@@ -70,12 +108,7 @@ def examine(recipe: str | Path, overrides: Sequence[str], plugins: Plugins) -> t
         origins={shown(layer.document.path): layer.document.sha256 for layer in composition.layers},
         places={dotted(key): composition.where(key) for key in leaves(composition.data)},
     )
-    if choices or not problems:
-        problems += check_wiring(result, validator.refused, composition.where)
-    result.notes.extend(unused(result))
-    if not problems:
-        problems += plugins.check_recipe(result)
-    return result, _in_order(problems)
+    return result, problems, validator.refused
 
 
 def _in_order(problems: Sequence[Problem]) -> list[Problem]:
@@ -101,7 +134,10 @@ def composed(recipe: str | Path, overrides: Sequence[str], plugins: Plugins) -> 
         what = f"there is no recipe {printable(recipe)!r}" + (f" ({hint})" if hint else "")
         fix = f"recipes: {', '.join(roots.recipes()) or 'none'}; a path must end in .yaml"
         raise RecipeError([Problem(what, "", "", "", fix)])
+    return _compose(read_document(path), roots, overrides, plugins)
 
+
+def _compose(document: Document, roots: Roots, overrides: Sequence[str], plugins: Plugins) -> Composition:
     def lookup(kind: str, name: str) -> Problem | None:
         try:
             plugins.catalogue.get(kind, name)
@@ -109,7 +145,7 @@ def composed(recipe: str | Path, overrides: Sequence[str], plugins: Plugins) -> 
             return failure.problem
         return None
 
-    return compose(read_document(path), Chain(roots, lookup), command_line.parse(overrides))
+    return compose(document, Chain(roots, lookup), command_line.parse(overrides))
 
 
 def _name(document: Document) -> str:

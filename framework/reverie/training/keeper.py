@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 
 class Keeper(Callback):
-    """Keeps a run's books. It comes first among the callbacks, so that others see what it recorded.
+    """Keeps a run's books. It comes first among the callbacks, so that others see what it recorded, and saves when all
+    of them have seen a tick, so that their state belongs to it.
 
     Args:
         folder: of the run.
@@ -49,7 +50,9 @@ class Keeper(Callback):
         self.report = Report(folder, module.settings, module.averages, writes, say)
         self.saver = Saver(folder, module, data, self.report, say)
         self.outcome = ""
+        self._due: Callable[[Trainer], None] | None = None
         self._saved_at = (time.monotonic(), 0)
+        module.after_callbacks = self._settle
 
     # Lightning calls these.
 
@@ -66,16 +69,18 @@ class Keeper(Callback):
         self.module.ticker.start_clock()
         self.report.start_clock(self.module.counters)
         if not self.module.ticker.pending.begun:
-            self._between_ticks(trainer)
+            self._due = self._between_ticks()
+            self._settle()
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Between two ticks, or inside of one that a signal stopped."""
-        if self.outcome:
-            return
-        if self.module.ticker.pending.begun:
+        if not self.outcome:
+            self._due = self._leave if self.module.ticker.pending.begun else self._between_ticks()
+
+    def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
+        """Somebody else's callback stopped the training by `trainer.should_stop`: save here, too."""
+        if not self.outcome:
             self._leave(trainer)
-        else:
-            self._between_ticks(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: Any, exception: BaseException) -> None:
         """Values that are not finite are written down wherever they came from: also from the rollouts of learners that
@@ -85,7 +90,14 @@ class Keeper(Callback):
 
     # Between two ticks.
 
-    def _between_ticks(self, trainer: Trainer) -> None:
+    def _settle(self) -> None:
+        """Save, leave or finish, as the last look at the run said."""
+        due, self._due = self._due, None
+        if due is not None:
+            due(self.module.trainer)
+
+    def _between_ticks(self) -> Callable[[Trainer], None] | None:
+        """Go on to the next stage, write down and evaluate what is due; what is to be done with the run after that."""
         module = self.module
         counters, cursor = module.counters, module.cursor
         moved = not cursor.finished and cursor.ended(counters) is not None
@@ -97,13 +109,12 @@ class Keeper(Callback):
             self._set_status("running")
         due = cursor.finished and not self.report.already_evaluated(counters)
         if (due or self.report.evaluation_due(counters)) and not self._evaluate():
-            self._leave(trainer)
-        elif cursor.finished:
-            self._finish(trainer)
-        elif module.world.any(self.stop()):
-            self._leave(trainer)
-        elif module.world.any(self._save_due()):
-            self._save()
+            return self._leave
+        if cursor.finished:
+            return self._finish
+        if module.world.any(self.stop()):
+            return self._leave
+        return self._keep if module.world.any(self._save_due()) else None
 
     def _evaluate(self) -> bool:
         """Evaluate by the recipe's protocol, in environments of its own; False if a signal stopped it."""
@@ -165,13 +176,16 @@ class Keeper(Callback):
 
     # Ends.
 
+    def _keep(self, trainer: Trainer) -> None:
+        self._save()
+
     def _finish(self, trainer: Trainer) -> None:
         self._save()
         self.outcome = "completed"
         trainer.should_stop = True
 
     def _leave(self, trainer: Trainer) -> None:
-        """A signal asked to stop: save here, unless a learner cut its work short because of it."""
+        """A signal or a callback asked to stop: save here, unless a learner cut its work short because of it."""
         if self.module.world.any(self.module.ticker.spoiled):
             self.say("a learner was interrupted in the middle of an update: resuming repeats from the last checkpoint")
         else:

@@ -55,6 +55,7 @@ class AgentModule(LightningModule):
         self.counters = Counters()
         self.cursor = StageCursor(settings)
         self.averages = Averages()
+        self.after_callbacks: Callable[[], None] = lambda: None
         self._of: dict[str, int] = {}
 
     def configure_optimizers(self) -> list[Optimizer]:
@@ -127,6 +128,10 @@ class AgentModule(LightningModule):
         """One tick; `batch` is only Lightning's clock."""
         if not self.cursor.finished:
             self.ticker.tick()
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Lightning calls this when all callbacks have seen the tick: what is saved now holds what they made of it."""
+        self.after_callbacks()
 
     def _optimizers(self) -> dict[str, list[Any]]:
         """Lightning's wrappers, which call the hooks of callbacks and precision plugins, by learner."""

@@ -175,7 +175,8 @@ def _guarded(
         else:
             status = _fit(recipe, folder, resuming, stop, callbacks, loggers, progress)
         if first:
-            folder.set_status(status, stop.reason if status == "interrupted" else "", **_facts(folder))
+            reason = stop.reason if stop() else "a callback stopped the training"
+            folder.set_status(status, reason if status == "interrupted" else "", **_facts(folder))
     except BaseException as error:
         told = _of_the_disk(error, folder) or error
         reason = str(told) if isinstance(told, ReverieError) else f"{type(told).__name__}: {told}"

@@ -8,10 +8,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytorch_lightning import Callback
 from torch import Tensor
 
 from reverie.contracts.learner import Counters
 from reverie.errors import RunError
+from reverie.training.callbacks import CallbackStates
 from reverie.training.checkpoint import (
     Checkpoint,
     CheckpointFault,
@@ -52,6 +54,7 @@ class Saver:
     ) -> None:
         self.folder, self.module, self.data, self.report, self.say = folder, module, data, report, say
         self.writer = CheckpointWriter(folder.checkpoints, module.settings.checkpoints.keep)
+        self.callbacks = CallbackStates(say)
         self._marks: dict[str, ReplayMark] = {}
 
     def save(self) -> None:
@@ -129,6 +132,7 @@ class Saver:
             "replay": mark.to_dict(),
             "randomness": capture(),
             "faults": self.data.tolerance.state(),
+            "callbacks": self.callbacks.capture(self._theirs),
         }
 
     def _prune(self) -> None:
@@ -153,6 +157,12 @@ class Saver:
             self.data.replay.prune(self._marks.values())
         except OSError as error:
             self.say(f"old replay files could not be removed from {self.folder.replay}: {error.strerror or error}")
+
+    @property
+    def _theirs(self) -> list[Callback]:
+        """The callbacks of this training; ours have no state."""
+        found: list[Callback] = self.module.trainer.callbacks  # type: ignore[attr-defined]  # Lightning sets it later
+        return found
 
     @property
     def _own_file(self) -> str:
@@ -213,6 +223,7 @@ class Saver:
         module.averages.restore(own["averages"])
         module.ticker.restore(own["tick"])
         self.data.tolerance.restore(own.get("faults", {}))
+        self.callbacks.restore(self._theirs, own.get("callbacks", {}))
         for line in self.data.collector.restore(own["collector"]):
             self.say(line)
         dropped = self.report.restore(shared["report"])

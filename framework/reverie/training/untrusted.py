@@ -30,6 +30,11 @@ def require_run(run: Path) -> None:
             raise RunError(f"{run} is not a run, but lies in one; write {around}")
         missing = "it is a file" if run.exists() else "there is no such folder"
         why = f"it has no {LOCK_FILE}" if run.is_dir() else missing
+        if run.suffix == ".zip" and run.is_file():
+            raise RunError(
+                f"{run} is not a run, but a file: unpack an exported run by `reverie import {run}`; a model of "
+                "Stable-Baselines3 can be evaluated by `reverie evaluate` with --sb3"
+            )
         raise RunError(f"{run} is not a run: {why}; give the folder that `reverie train` named at its end")
     refuse_links(run)
 

@@ -99,6 +99,8 @@ def measure(row: Row, seed: int, extra: list[str]) -> dict[str, Any]:
         subprocess.run(program, check=True, env=SINGLE, stdout=subprocess.DEVNULL)
         cpu = _cpu_seconds() - before
         points = [json.loads(line) for line in (run / "metrics" / "evaluations.jsonl").read_text().splitlines()]
+        if points[-1]["env_steps"] < row.frames:
+            raise SystemExit(f"{row.name}, seed {seed}: ended at {points[-1]['env_steps']} of {row.frames} frames")
         return line_of(row, seed, command, points, cpu, judge(run))
 
 

@@ -189,7 +189,7 @@ def test_a_learned_beginning(latent: str):
         assert torch.equal(state.stoch, wanted)
     embed, action = torch.randn(2, 3, 5), torch.rand(2, 3, 2)
     first = torch.tensor([[False, True, False], [False, False, False]])
-    other = state.map(lambda value: value + 0.3)
+    other = state.map(lambda value: value + 0.3 if value.is_floating_point() else value)
     given = model.observe(embed, action, first, other, sampling=Sampling(mode="mode"))
     action_now = model._project_action(torch.zeros(2, 2))
     fresh = model._advance(state.deter, state.stoch.flatten(1), action_now)

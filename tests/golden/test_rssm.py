@@ -172,7 +172,9 @@ def test_is_first_clears_deter_stoch_and_action(latent):
     for poison in (float("nan"), 0.9):
         poisoned = action.clone()
         poisoned[is_first] = poison
-        carried = rssm.initial(B).map(lambda value, poison=poison: torch.full_like(value, poison))
+        carried = rssm.initial(B).map(
+            lambda value, poison=poison: torch.full_like(value, poison if value.is_floating_point() else 1)
+        )
         dirty = rssm.observe(embed, poisoned, is_first, carried, sampling=Sampling("mode"))
         for name, value in clean.states.tensors().items():
             assert torch.equal(value, dirty.states.tensors()[name]), name
@@ -185,8 +187,10 @@ def test_without_is_first_everything_is_felt(latent):
     is_first[:] = False
     start = rssm.initial(B)
     base = rssm.observe(embed, action, is_first, start, sampling=Sampling("mode")).states.deter
-    for field in ("deter", "stoch"):
-        changed = type(start)(**{**start.tensors(), field: start.tensors()[field] + 0.5})
+    changes = {"deter": start.deter + 0.5}
+    changes |= {"index": start.index - 1} if latent == "categorical" else {"stoch": start.stoch + 0.5}
+    for field, value in changes.items():
+        changed = type(start)(**{**start.tensors(), field: value})
         assert not torch.equal(
             rssm.observe(embed, action, is_first, changed, sampling=Sampling("mode")).states.deter, base
         )

@@ -1,7 +1,7 @@
 """Mutations of correctness notes 9 to 11: divergence, categoricals, the recurrent cell."""
 
 from mutating import Mutation
-from suites import CELLS, DISTRIBUTIONS, GRU, KL, POLICIES, RSSM
+from suites import CELLS, DISTRIBUTIONS, GRU, KL, LOOKUPS, POLICIES, RSSM
 
 _ONE_HOT = "reverie.nn.distributions.one_hot:OneHot"
 _BALANCED = "reverie.nn.kl:kl_balanced"
@@ -117,9 +117,9 @@ CATEGORICALS = [
         10,
         "the uniform share is missing in the draws",
         "the model is trained on one distribution and imagines with another",
-        f"{_ONE_HOT}.from_noise",
-        "one_hot_from(probs, uniform)",
-        "one_hot_from(probs - probs.amin(-1, keepdim=True), uniform)",
+        f"{_ONE_HOT}.index_from_noise",
+        "index_from(probs, uniform)",
+        "index_from(probs - probs.amin(-1, keepdim=True), uniform)",
         (f"{DISTRIBUTIONS}test_unimix_is_in_the_draws",),
     ),
     Mutation(
@@ -154,7 +154,7 @@ CATEGORICALS = [
         "draws carry no gradient",
         "encoder and posterior learn from the KL alone; reconstructions stay grey",
         f"{_ONE_HOT}.straight_through",
-        "sample + (self.probs - self.probs.detach()) if self.probs.requires_grad else sample",
+        "sample + (probs - probs.detach()) if probs.requires_grad else sample",
         "sample",
         (
             f"{DISTRIBUTIONS}test_straight_through_is_exactly_one_hot_and_has_the_gradient_of_the_probabilities",
@@ -166,18 +166,54 @@ CATEGORICALS = [
         "draws are soft",
         "probabilities leak past the bottleneck that a one-hot vector is",
         f"{_ONE_HOT}.straight_through",
-        "sample + (self.probs - self.probs.detach()) if self.probs.requires_grad else sample",
-        "self.probs",
+        "sample + (probs - probs.detach()) if probs.requires_grad else sample",
+        "probs",
         (f"{DISTRIBUTIONS}test_straight_through_is_exactly_one_hot_and_has_the_gradient_of_the_probabilities",),
     ),
     Mutation(
         10,
         "draws are off by one class",
         "the inverse of the cumulative distribution, read one entry late",
-        "reverie.nn.distributions.one_hot:one_hot_from",
-        "probs.cumsum(-1)[..., :-1] <= uniform",
-        "probs.cumsum(-1)[..., 1:] <= uniform",
+        "reverie.nn.distributions.one_hot:index_from",
+        "torch.searchsorted(cumulative, ",
+        "torch.searchsorted(cumulative[..., 1:].contiguous(), ",
         (f"{DISTRIBUTIONS}test_inverse_cdf_by_hand_and_at_the_edges",),
+    ),
+    Mutation(
+        10,
+        "a class of no probability is drawn",
+        "at the very edge of the noise the inverse gives what cannot be",
+        "reverie.nn.distributions.one_hot:index_from",
+        "right=True",
+        "right=False",
+        (f"{DISTRIBUTIONS}test_inverse_cdf_by_hand_and_at_the_edges",),
+    ),
+    Mutation(
+        10,
+        "look-ups swallow the straight-through gradient",
+        "faster, and the posterior learns from the KL alone",
+        "reverie_plugins.rssm.latent:CategoricalLatent.project",
+        "(self.probs.requires_grad and torch.is_grad_enabled()) or not lookup_pays",
+        "not lookup_pays",
+        (f"{LOOKUPS}test_the_gradient_of_the_scan_is_the_same_by_either_path",),
+    ),
+    Mutation(
+        10,
+        "look-ups swallow it in the recurrent step",
+        "an actor that learns through the dynamics loses its way through the classes",
+        "reverie_plugins.rssm.latent:CategoricalLatent.onto",
+        "(self.probs.requires_grad and torch.is_grad_enabled()) or not lookup_pays",
+        "not lookup_pays",
+        (f"{LOOKUPS}test_the_gradient_of_imagination_is_the_same_by_either_path",),
+    ),
+    Mutation(
+        10,
+        "a state keeps features without their graph",
+        "whoever looks first without gradients decides that nobody gets any",
+        "reverie_plugins.rssm.latent:_graphed",
+        "torch.is_grad_enabled() or any(value.requires_grad for value in inputs)",
+        "torch.is_grad_enabled()",
+        (f"{LOOKUPS}test_who_looks_first_without_gradients_takes_them_from_nobody",),
     ),
 ]
 
@@ -217,6 +253,15 @@ RECURRENCE = [
         "self.norm.forward(gates).to(state.dtype)",
         "gates.to(state.dtype)",
         (f"{GRU}test_equals_the_equations", f"{RSSM}test_filtering_equals_the_reference"),
+    ),
+    Mutation(
+        11,
+        "steps train by the input of another step",
+        "the one product for the weights of all steps pairs gradients with the wrong inputs",
+        "reverie.nn.scanned:_Joined.backward",
+        "torch.stack(ctx.inputs, 1)",
+        "torch.stack(ctx.inputs[::-1], 1)",
+        (f"{RSSM}test_gradients_equal_the_reference",),
     ),
     Mutation(
         11,

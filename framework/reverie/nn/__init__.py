@@ -8,6 +8,7 @@ from reverie.nn.blocks import (
     LatentMLP,
     Norm,
     NormName,
+    Product,
     activate,
     affine,
     affine_onto,
@@ -29,11 +30,13 @@ from reverie.nn.distributions import (
 from reverie.nn.draws import draw_from
 from reverie.nn.kl import kl_balanced, kl_joint, mean_over_ranks
 from reverie.nn.laprop import LaProp
+from reverie.nn.lookup import lookup_pays, onto_lookup
 from reverie.nn.losses import nll
 from reverie.nn.normalize import RunningNormalizer
 from reverie.nn.optim import OptimizerName, adam, clip_adaptively, make_optimizer, warm_up
 from reverie.nn.recurrent import BlockGRU, GRUCell, StandardGRUCell
 from reverie.nn.returns import ReturnScale, lambda_return, trajectory_weights
+from reverie.nn.scanned import Scanned
 from reverie.nn.slow import SlowCopy
 from reverie.nn.symlog import symexp, symlog
 from reverie.nn.two_hot import TwoHot, make_bins
@@ -55,8 +58,10 @@ __all__ = [
     "Normal",
     "OneHot",
     "OptimizerName",
+    "Product",
     "ReturnScale",
     "RunningNormalizer",
+    "Scanned",
     "SlowCopy",
     "SquaredError",
     "StandardGRUCell",
@@ -74,6 +79,7 @@ __all__ = [
     "kl_joint",
     "lambda_return",
     "linear",
+    "lookup_pays",
     "make_bins",
     "make_optimizer",
     "mean_over_ranks",
@@ -81,6 +87,7 @@ __all__ = [
     "nll",
     "normal",
     "one_hot_from",
+    "onto_lookup",
     "symexp",
     "symlog",
     "trajectory_weights",

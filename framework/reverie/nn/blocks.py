@@ -16,6 +16,12 @@ from reverie.contracts.latent import Latent
 NormName = Literal["layer", "rms", "none"]
 ActivationName = Literal["silu", "relu", "elu", "gelu", "tanh", "none"]
 
+Product = Callable[[Tensor], Tensor]
+"""What computes a linear layer in its place."""
+
+_MANY = 1024
+"""Rows from which on a product is worth a copy of its weight."""
+
 NORM_EPS = 1e-3
 """Added to variances. Larger than torch's own, as in DreamerV3's code: units that are silent stay silent."""
 
@@ -72,7 +78,19 @@ def affine(layer: nn.Linear, x: Tensor) -> Tensor:
     """`layer(x)`, (*B, inputs) -> (*B, outputs), without a module's call and look-ups: a small product takes hardly
     longer than those, and an update makes hundreds."""
     parameters: Any = layer._parameters
-    return F.linear(x, parameters["weight"], parameters["bias"])
+    weight, bias = parameters["weight"], parameters["bias"]
+    outputs = weight.shape[0]
+    if outputs > 64 and outputs % 8 and x.numel() >= _MANY * x.shape[-1] and not torch.is_grad_enabled():
+        return _aligned(weight, bias, x)
+    return F.linear(x, weight, bias)
+
+
+def _aligned(weight: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
+    """A product of many rows is twice as fast if it writes rows of a multiple of eight numbers: 256 bins, not 255. The
+    result is a view of them. (With a graph, what its backward pass copies costs what is gained.)"""
+    outputs, more = weight.shape[0], -weight.shape[0] % 8
+    padded = F.linear(x, F.pad(weight, (0, 0, 0, more)), None if bias is None else F.pad(bias, (0, more)))
+    return padded[..., :outputs]
 
 
 def affine_onto(added: Tensor, layer: nn.Linear, x: Tensor) -> Tensor:
@@ -153,10 +171,12 @@ class MLP(nn.Module):
         self.output = None if outputs is None else linear(sizes[-1], outputs, scale=scale)
         self.output_size = sizes[-1] if outputs is None else outputs
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(*B, inputs) -> (*B, outputs), or (*B, units) without an output layer."""
+    def forward(self, x: Tensor, product: Product | None = None) -> Tensor:
+        """(*B, inputs) -> (*B, outputs), or (*B, units) without an output layer. `product` computes that layer."""
         for block in self.hidden:
             x = block.forward(x)  # (*B, units)
+        if product is not None:
+            return product(x)
         output = self.output
         return x if output is None else affine(output, x)
 

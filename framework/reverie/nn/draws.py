@@ -10,7 +10,7 @@ from torch import Tensor
 from torch import distributions as td
 
 from reverie.contracts.sampling import Sampling
-from reverie.nn.distributions.one_hot import OneHot, one_hot_from
+from reverie.nn.distributions.one_hot import OneHot, index_from
 
 
 def draw_from(distribution: Any, sampling: Sampling) -> Tensor:
@@ -40,7 +40,7 @@ def draw_from(distribution: Any, sampling: Sampling) -> Tensor:
     if isinstance(distribution, td.Categorical):
         noise = sampling.rand(distribution.logits.shape[:-1], device=distribution.logits.device)
         probs = torch.softmax(distribution.logits.detach() / sampling.temperature, -1)
-        return one_hot_from(probs, noise).argmax(-1)
+        return index_from(probs, noise)
     if isinstance(distribution, td.Bernoulli):
         noise = sampling.rand(distribution.logits.shape, device=distribution.logits.device)
         probs = torch.sigmoid(distribution.logits.detach() / sampling.temperature)

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from reverie.nn.block_linear import BlockLinear
-from reverie.nn.blocks import ActivationName, Dense, Norm, NormName, activate, affine, has_bias, linear
+from reverie.nn.blocks import ActivationName, Dense, Norm, NormName, Product, activate, affine, has_bias, linear
 
 
 class GRUCell(nn.Module):
@@ -25,12 +25,14 @@ class GRUCell(nn.Module):
         """(B, size) -> (B, 3 * size): the state's part of the product, for states that are stepped from repeatedly."""
         return F.linear(state, self.linear.weight[:, -state.shape[-1] :])
 
-    def forward(self, x: Tensor, state: Tensor, known: Tensor | None = None) -> Tensor:
-        """(B, inputs), (B, size) -> the next state (B, size). `known` (B, 3 * size) is what `carried` says."""
-        if known is None:
-            gates = affine(self.linear, torch.cat((x, state), -1))  # (B, 3 * size)
-        else:
+    def forward(self, x: Tensor, state: Tensor, known: Tensor | None = None, product: Product | None = None) -> Tensor:
+        """(B, inputs), (B, size) -> the next state (B, size). `known` (B, 3 * size) is what `carried` says; `product`
+        computes `linear` in its place, (B, inputs + size) -> (B, 3 * size)."""
+        if known is not None:
             gates = F.linear(x, self.linear.weight[:, : x.shape[-1]], self.linear.bias) + known  # (B, 3 * size)
+        else:
+            both = torch.cat((x, state), -1)  # (B, inputs + size)
+            gates = affine(self.linear, both) if product is None else product(both)  # (B, 3 * size)
         gates = self.norm.forward(gates).to(state.dtype)  # mixed precision: the state itself stays precise
         reset, candidate, update = gates.chunk(3, -1)  # each (B, size)
         candidate = torch.tanh(torch.sigmoid(reset) * candidate)  # (B, size)
@@ -59,13 +61,16 @@ class StandardGRUCell(nn.Module):
         product: Tensor = self.recurrent(state)
         return product
 
-    def forward(self, x: Tensor, state: Tensor, known: Tensor | None = None) -> Tensor:
-        """(B, inputs), (B, size) -> the next state (B, size). `known` (B, 3 * size) is what `carried` says."""
-        if known is None and not torch.is_grad_enabled() and x.dtype == state.dtype == self.input.weight.dtype:
+    def forward(self, x: Tensor, state: Tensor, known: Tensor | None = None, product: Product | None = None) -> Tensor:
+        """(B, inputs), (B, size) -> the next state (B, size). `known` (B, 3 * size) is what `carried` says; `product`
+        computes `recurrent` in its place, (B, size) -> (B, 3 * size)."""
+        step = known is None and product is None
+        if step and not torch.is_grad_enabled() and x.dtype == state.dtype == self.input.weight.dtype:
             return self._in_place(x, state)
         given = self.input(x).to(state.dtype).chunk(3, -1)  # 3 x (B, size)
-        product = self.carried(state) if known is None else known  # (B, 3 * size)
-        carried = product.to(state.dtype).chunk(3, -1)  # 3 x (B, size)
+        if known is None:
+            known = self.carried(state) if product is None else product(state)  # (B, 3 * size)
+        carried = known.to(state.dtype).chunk(3, -1)  # 3 x (B, size)
         reset = torch.sigmoid(given[0] + carried[0])  # (B, size)
         candidate = torch.tanh(given[2] + reset * carried[2])  # (B, size)
         return torch.lerp(candidate, state, torch.sigmoid(given[1] + carried[1]))  # (B, size)

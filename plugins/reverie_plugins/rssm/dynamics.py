@@ -21,6 +21,8 @@ from reverie.nn import (
     GRUCell,
     Norm,
     OneHot,
+    Product,
+    Scanned,
     StandardGRUCell,
     activate,
     affine,
@@ -102,19 +104,19 @@ class RSSM(Dynamics[RSSMLatent]):
         deter, stoch = start.deter, start.stoch.flatten(1)  # (B, D), (B, S)
         fresh = None if self.start is None else self._fresh(1)  # what forgetting leaves where it is not zero
         forget = is_first.unsqueeze(-1)  # (B, T, 1)
-        actions = self._project_action(action.masked_fill(forget, 0.0)).unbind(1)  # T x (B, hidden)
-        embeds = self.embed_in(embed).unbind(1)  # T x (B, hidden)
+        actions = self._project_action(action.masked_fill(forget, 0.0))  # (B, T, hidden)
+        step = FilterStep(self, actions, self.embed_in(embed))
         deters, stochs, parameters, spare = [], [], [], []
         forgets = is_first.any(0).tolist()  # T x bool: at most steps nothing begins, and nothing has to be cleared
-        for forgets_t, forget_t, action_t, embed_t in zip(forgets, forget.unbind(1), actions, embeds, strict=True):
+        for forgets_t, forget_t in zip(forgets, forget.unbind(1), strict=True):
             # Noise is drawn step by step so that a chunk observed in parts gives the numbers of the whole.
             noise = self.family.noise(sampling, rows, 2, deter)  # (B, 2, G), or None
             if forgets_t:
                 deter, stoch = _forgotten(deter, stoch, forget_t, fresh)
-            deter = self._advance(deter, stoch, action_t)
-            posterior = self._posterior(deter, embed_t)
-            drawn = self._draw(posterior, None if noise is None else noise[:, 0], sampling)  # (B, G, K) or (B, S)
-            stoch = drawn.flatten(1)  # (B, S)
+            deter = step.advance(deter, stoch)
+            posterior = step.posterior(deter)
+            drawn = self._draw(posterior, None if noise is None else noise[:, 0], sampling)  # (B, G) or (B, S)
+            stoch = self.family.vector(drawn, posterior)  # (B, S)
             deters.append(deter)
             stochs.append(drawn)
             parameters.append(self.family.parameters(posterior))
@@ -136,13 +138,17 @@ class RSSM(Dynamics[RSSMLatent]):
             action = action.masked_fill(forget, 0.0)  # (B, A)
             deter, stoch = _forgotten(deter, stoch, forget, None if self.start is None else self._fresh(1))
         deter = self._advance(deter, stoch, self._project_action(action))
-        posterior = self._posterior(deter, affine(self.embed_in, embed))
-        drawn = self._draw(posterior, None if noise is None else noise[:, 0], sampling)  # (B, G, K) or (B, S)
+        posterior = self._posterior(affine_onto(affine(self.embed_in, embed), self.deter_in, deter))
+        drawn = self._draw(posterior, None if noise is None else noise[:, 0], sampling)  # (B, G) or (B, S)
         latent: RSSMLatent = self.family.latent(deter, drawn, self.family.parameters(posterior))
         return latent
 
     def imagine(self, state: RSSMLatent, action: Tensor, sampling: Sampling) -> RSSMLatent:
-        deter = self._advance(state.deter, state.stoch.flatten(1), self._project_action(action))  # (B, D)
+        projected = self._project_action(action)  # (B, hidden)
+        if self.core is not None:
+            deter = self.core.forward(state.deter, state.stoch.flatten(1), projected)  # (B, D)
+        else:
+            deter = self._step(state.deter, state.onto(projected, self.stoch_in))  # (B, D)
         noise = self.family.noise(sampling, action.shape[0], 1, deter)  # (B, 1, G), or None
         return self._prior(deter, None if noise is None else noise[:, 0], sampling)
 
@@ -184,27 +190,60 @@ class RSSM(Dynamics[RSSMLatent]):
         """(B, D), (B, S) and the projected action (B, hidden) -> the next deter (B, D)."""
         if self.core is not None:
             return self.core.forward(deter, stoch, action)
-        joined = affine_onto(action, self.stoch_in, stoch)  # (B, hidden)
-        inputs = activate(self.config.activation, self.input_norm.forward(joined))  # (B, hidden)
-        return self.cell.forward(inputs, deter)
+        return self._step(deter, affine_onto(action, self.stoch_in, stoch))
 
-    def _posterior(self, deter: Tensor, embed: Tensor) -> OneHot | Normal:
-        """(B, D) and the projected embedding (B, hidden) -> q(stoch)."""
-        joined = affine_onto(embed, self.deter_in, deter)  # (B, hidden)
+    def _step(self, deter: Tensor, joined: Tensor, product: Product | None = None) -> Tensor:
+        """(B, D) and what stoch and action give together (B, hidden) -> the next deter (B, D)."""
+        inputs = activate(self.config.activation, self.input_norm.forward(joined))  # (B, hidden)
+        return self.cell.forward(inputs, deter, product=product)
+
+    def _posterior(self, joined: Tensor, product: Product | None = None) -> OneHot | Normal:
+        """What deter and embedding give together (B, hidden) -> q(stoch)."""
         hidden = activate(self.config.activation, self.posterior_norm.forward(joined))  # (B, hidden)
-        distribution: OneHot | Normal = self.family.distribution(self.posterior.forward(hidden))
+        distribution: OneHot | Normal = self.family.distribution(self.posterior.forward(hidden, product))
         return distribution
 
     def _prior(self, deter: Tensor, noise: Tensor | None, sampling: Sampling) -> RSSMLatent:
         """(*B, D) and noise (*B, G) -> a state whose stoch is a draw of p(stoch | deter)."""
         distribution = self.family.distribution(self.prior.forward(deter))
-        stoch = self._draw(distribution, noise, sampling)
-        latent: RSSMLatent = self.family.latent(deter, stoch, self.family.parameters(distribution))
+        drawn = self._draw(distribution, noise, sampling)  # (*B, G) or (*B, S)
+        latent: RSSMLatent = self.family.latent(deter, drawn, self.family.parameters(distribution))
         return latent
 
-    @staticmethod
-    def _draw(distribution: OneHot | Normal, noise: Tensor | None, sampling: Sampling) -> Tensor:
-        return distribution.mode if noise is None else distribution.from_noise(noise, sampling.temperature)
+    def _draw(self, distribution: OneHot | Normal, noise: Tensor | None, sampling: Sampling) -> Tensor:
+        """What a latent keeps of its draw: (*B, G) classes or (*B, S) numbers."""
+        drawn: Tensor = self.family.draw(distribution, noise, sampling.temperature)
+        return drawn
+
+
+class FilterStep:
+    """The step that filtering takes T times, with the weight gradients of its layers made once for all steps.
+
+    Args:
+        model: its layers are used.
+        actions, embeds: (B, T, hidden), projected.
+    """
+
+    def __init__(self, model: RSSM, actions: Tensor, embeds: Tensor) -> None:
+        self.model = model
+        self.deter_in = Scanned(model.deter_in, embeds)
+        assert model.posterior.output is not None
+        self.outputs = Scanned.alone(model.posterior.output, embeds)
+        self.actions = iter(actions.unbind(1)) if model.core is not None else None  # T x (B, hidden)
+        if model.core is None:
+            self.stoch_in = Scanned(model.stoch_in, actions)
+            cell = model.cell
+            self.gates = Scanned.alone(cell.linear if isinstance(cell, GRUCell) else cell.recurrent, embeds)
+
+    def advance(self, deter: Tensor, stoch: Tensor) -> Tensor:
+        """(B, D), (B, S) -> the next deter (B, D)."""
+        if self.actions is not None:
+            return self.model.core.forward(deter, stoch, next(self.actions))
+        return self.model._step(deter, self.stoch_in(stoch), self.gates)
+
+    def posterior(self, deter: Tensor) -> OneHot | Normal:
+        """(B, D) -> q(stoch)."""
+        return self.model._posterior(self.deter_in(deter), self.outputs)
 
 
 def _forgotten(deter: Tensor, stoch: Tensor, forget: Tensor, fresh: RSSMLatent | None) -> tuple[Tensor, Tensor]:

@@ -3,7 +3,7 @@ import torch
 
 from reverie.contracts import Latent
 from reverie.nn import MLP, Dense, LatentMLP, Norm, linear
-from reverie.nn.blocks import activate
+from reverie.nn.blocks import activate, affine
 
 
 class Plain(Latent):
@@ -114,3 +114,20 @@ def test_elu_is_torchs_with_and_without_gradients() -> None:
     activate("elu", leaf).sum().backward()
     assert leaf.grad is not None
     torch.testing.assert_close(leaf.grad, torch.where(x > 0, torch.ones_like(x), x.exp()))
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_product_of_many_rows_is_aligned_and_the_same(bias):
+    """255 bins are computed as 256 where no graph is made: same shape, same numbers."""
+    torch.manual_seed(0)
+    layer = torch.nn.Linear(5, 71, bias=bias).double()
+    x = torch.randn(2, 600, 5, dtype=torch.float64)
+    expected = layer(x)
+    with torch.no_grad():
+        found = affine(layer, x)
+        assert found.shape == expected.shape
+        assert found.stride(1) == 72
+        torch.testing.assert_close(found, expected)
+    graphed = affine(layer, x)
+    assert graphed.requires_grad
+    torch.testing.assert_close(graphed, expected)

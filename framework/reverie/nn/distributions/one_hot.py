@@ -32,16 +32,29 @@ def softmax(logits: Tensor) -> Tensor:
     return logits.reshape(-1, classes).t().softmax(0).t().view(logits.shape)
 
 
-def one_hot_from(probs: Tensor, uniform: Tensor) -> Tensor:
-    """One-hot draws by the inverse of the cumulative distribution, several times cheaper than `multinomial`.
+def index_from(probs: Tensor, uniform: Tensor) -> Tensor:
+    """Draws by the inverse of the cumulative distribution, several times cheaper than `multinomial`: (*B) classes.
 
     Args:
         probs: (*B, K).
         uniform: (*B) in [0, 1).
     """
-    # The last class takes whatever rounding leaves over, so that exactly one entry is 1.
-    index = (probs.cumsum(-1)[..., :-1] <= uniform.unsqueeze(-1)).sum(-1, keepdim=True)  # (*B, 1)
-    return torch.zeros_like(probs).scatter_(-1, index, 1.0)  # (*B, K)
+    cumulative = probs.cumsum(-1).contiguous()  # (*B, K)
+    noise = uniform.to(probs.dtype).contiguous().unsqueeze(-1)  # (*B, 1)
+    index = torch.searchsorted(cumulative, noise, right=True).squeeze(-1)  # (*B): how many entries are not above
+    return index.clamp_max_(probs.shape[-1] - 1)  # the last class takes whatever rounding leaves over
+
+
+def one_hot(index: Tensor, like: Tensor) -> Tensor:
+    """(*B) classes -> (*B, K) one-hot vectors of the K classes, dtype and device of `like` (*B, K). The class K, which
+    there is not, gives zeros."""
+    classes = like.shape[-1]
+    return F.embedding(index, torch.eye(classes + 1, classes, dtype=like.dtype, device=like.device))  # (*B, K)
+
+
+def one_hot_from(probs: Tensor, uniform: Tensor) -> Tensor:
+    """One-hot draws (*B, K), from probabilities (*B, K) and uniform noise (*B)."""
+    return one_hot(index_from(probs, uniform), probs)
 
 
 class OneHot:
@@ -93,19 +106,29 @@ class OneHot:
     @property
     def mode(self) -> Tensor:
         """(*B, K), the most likely one-hot vector, straight-through."""
-        index = self.probs.argmax(-1, keepdim=True)  # (*B, 1)
-        return self.straight_through(torch.zeros_like(self.probs).scatter_(-1, index, 1.0))
+        return self.straight_through(self.mode_index)
 
-    def straight_through(self, sample: Tensor) -> Tensor:
-        """The sample, with the gradient of the probabilities: one_hot + (p - sg(p)). Exactly one-hot in value."""
-        return sample + (self.probs - self.probs.detach()) if self.probs.requires_grad else sample
+    @property
+    def mode_index(self) -> Tensor:
+        """(*B), the most likely class, of each categorical."""
+        return self.probs.argmax(-1)
 
-    def from_noise(self, uniform: Tensor, temperature: float = 1.0) -> Tensor:
-        """A straight-through draw (*B, K) made of uniform noise (*B) in [0, 1)."""
+    def straight_through(self, index: Tensor) -> Tensor:
+        """(*B) classes -> (*B, K): one-hot in value, with the gradient of the probabilities, one_hot + p - sg(p)."""
+        probs = self.probs
+        sample = one_hot(index, probs)
+        return sample + (probs - probs.detach()) if probs.requires_grad else sample
+
+    def index_from_noise(self, uniform: Tensor, temperature: float = 1.0) -> Tensor:
+        """(*B) drawn classes, made of uniform noise (*B) in [0, 1)."""
         probs = self.probs.detach() if self.probs.requires_grad else self.probs
         if temperature != 1.0:
             probs = F.softmax(self.log_probs.detach() / temperature, -1)
-        return self.straight_through(one_hot_from(probs, uniform))
+        return index_from(probs, uniform)
+
+    def from_noise(self, uniform: Tensor, temperature: float = 1.0) -> Tensor:
+        """A straight-through draw (*B, K) made of uniform noise (*B) in [0, 1)."""
+        return self.straight_through(self.index_from_noise(uniform, temperature))
 
     def draw(self, sampling: Sampling) -> Tensor:
         """A straight-through draw (*B, K)."""

@@ -165,7 +165,9 @@ def test_a_fan_of_actions_is_imagined_as_one_by_one(options: dict[str, Any], gra
     config = RSSMConfig(**{"deter": 8, "hidden": 6, "groups": 3, "classes": 4, **options})
     dynamics = RSSM(config, 5, ActionSpec("continuous", 2))
     state = dynamics.initial(3)
-    state = type(state)(**{name: torch.randn(value.shape) for name, value in state.tensors().items()})
+    state = state.map(
+        lambda value: torch.randn(value.shape) if value.is_floating_point() else torch.randint(5, value.shape)
+    )
     actions = torch.rand(12, 2) * 2 - 1
     with torch.set_grad_enabled(grad):
         found, wanted = (

@@ -19,7 +19,13 @@ CONFIGURATIONS = {
             {**BLOCKS, "initial": "learned", "kl": {"free": "mean", "free_nats": 0.0, "balance": 0.8}},
             {**SMALL_RSSM, "cell": "standard", "latent": "gaussian", "kl": {"free": "element", "free_nats": 3.0}},
             {**SMALL_RSSM, "latent": "gaussian", "kl": {"free": "element", "free_nats": 0.0}},
-        ]
+        ],
+        "ensemble": [
+            {},
+            {"members": 3, "propagation": "ts1", "bootstrap": False, "activation": "relu"},
+            {"probabilistic": False, "layers": 1},
+            {"members": 1, "units": 32},
+        ],
     },
     # a uniformly random search finds little in twelve steps of three dimensions: a short plan is its fair test
     "planner": {
@@ -48,10 +54,11 @@ CONFIGURATIONS = {
 """Options besides the defaults with which a component is tested, by kind and name."""
 
 EXPECTED_FAILURES = {  # label of the options -> check -> reason
+    "members=1,units=32": {"members_disagree": "one member is what was asked for, and it says so by `members` None"},
     "deter=16,hidden=16,latent=gaussian,kl={'free': 'element', 'free_nats': 0.0}": {
         "fits_one_batch": "an unfloored KL at full scale outweighs reading the batch: 1.08, where 0.94 is asked in 300 "
         "steps. It passed while a fresh chunk still saw the action before it."
-    }
+    },
 }
 """Checks that a configuration does not pass, with the reason."""
 
@@ -82,11 +89,11 @@ def test_nothing_is_left_out() -> None:
     assert not PLUGINS.failures()
     declared = {(component.kind, component.name) for component in PLUGINS.catalogue.components()}
     expected = {
-        ("dynamics", "rssm"), ("actor", "mlp"),
+        ("dynamics", "rssm"), ("dynamics", "ensemble"), ("actor", "mlp"),
         *[("planner", name) for name in ("actor", "random_shooting", "cem", "icem", "mppi", "guided")],
         *[("planner", name) for name in ("gradient", "exhaustive")],
-        *[("encoder", name) for name in ("auto", "vector", "image")],
-        *[("decoder", name) for name in ("auto", "vector", "image")],
+        *[("encoder", name) for name in ("auto", "vector", "image", "identity")],
+        *[("decoder", name) for name in ("auto", "vector", "image", "identity")],
         *[("objective", name) for name in ("reconstruction", "contrastive")],
         *[("head", name) for name in ("two_hot", "gaussian", "bernoulli")],
     }  # fmt: skip

@@ -3,12 +3,13 @@
 import notes_alignment
 import notes_behaviour
 import notes_data
+import notes_ensembles
 import notes_gradients
 import notes_model
 import notes_returns
 from mutating import Mutation
 
-_PARTS = (notes_alignment, notes_data, notes_model, notes_gradients, notes_returns, notes_behaviour)
+_PARTS = (notes_alignment, notes_data, notes_model, notes_gradients, notes_returns, notes_behaviour, notes_ensembles)
 MUTATIONS: list[Mutation] = [mutation for part in _PARTS for mutation in part.MUTATIONS]
 
 TITLES = {
@@ -32,4 +33,5 @@ TITLES = {
     18: "Entropy weighted like the rest; a slow critic that starts equal and survives a resume; zero initial heads",
     19: "The reward on arrival at an end counts; nothing behind it does",
     20: "How actions are chosen in evaluations is fixed and recorded",
+    28: "Ensembles: bootstrapped members, soft learned bounds of the variance, TS-1 or TS-infinity",
 }

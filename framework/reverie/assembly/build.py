@@ -120,8 +120,9 @@ def _planner(choice: Choice | None, action: ActionSpec, actor: Actor | None) -> 
 
 
 def _transplant(recipe: Recipe, agent: Agent) -> None:
+    taken = {*agent.slots(), "encoder"}  # an encoder without parameters still brings statistics of observations
     for slot, choice in recipe.choices.items():
-        if choice.from_run is not None and slot in agent.slots():
+        if choice.from_run is not None and slot in taken:
             transplant(agent, slot, choice.from_run)
 
 

@@ -35,6 +35,8 @@ CAPABILITIES: Mapping[str, str] = MappingProxyType(
         "posterior": "an encoder with `posterior(obs)`, a distribution over its embedding",
         "vector": "an encoder or decoder for vector observations",
         "image": "an encoder or decoder for image observations",
+        "observation": "an encoder whose embedding is the vector entries themselves, joined in their order",
+        "embedding": "a dynamics whose code is the embedding itself, seen or predicted",
         "gaussian": "a dynamics whose stochastic state is Gaussian",
         "categorical": "a dynamics whose stochastic state is categorical",
         "recurrent": "a dynamics that carries information across steps beyond the last embedding",

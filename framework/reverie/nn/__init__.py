@@ -28,6 +28,7 @@ from reverie.nn.distributions import (
     one_hot_from,
 )
 from reverie.nn.draws import draw_from
+from reverie.nn.ensemble import EnsembleLinear, EnsembleMLP
 from reverie.nn.kl import kl_balanced, kl_joint, mean_over_ranks
 from reverie.nn.laprop import LaProp
 from reverie.nn.lookup import lookup_pays, onto_lookup
@@ -50,6 +51,8 @@ __all__ = [
     "ConvDecoder",
     "ConvEncoder",
     "Dense",
+    "EnsembleLinear",
+    "EnsembleMLP",
     "GRUCell",
     "LaProp",
     "LatentMLP",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -57,11 +58,19 @@ class EncoderBench:
 class DecoderBench(EncoderBench):
     """Makes the decoder under test for each kind of observation that it claims."""
 
-    code_size = 7
+    def code_size(self, observation: ObservationSpec) -> int:
+        """As many numbers as the vector entries where it says that its code is the observation, else any number."""
+        if "observation" in self.subject.needs.provides.get("encoder", ()):
+            return sum(math.prod(spec.shape) for spec in observation.vectors.values())
+        return 7
 
     def decoder(self, observation: ObservationSpec) -> Decoder:
-        made: Decoder = _made(self.subject, self.code_size, observation)
+        made: Decoder = _made(self.subject, self.code_size(observation), observation)
         return made
+
+    def code(self, observation: ObservationSpec, *batch: int) -> Tensor:
+        """Random codes (*batch, C)."""
+        return torch.randn(*batch, self.code_size(observation), generator=torch.Generator().manual_seed(1))
 
 
 class HeadBench:
@@ -162,7 +171,7 @@ def decodes_every_entry(bench: DecoderBench) -> None:
     for name, observation in bench.spaces.items():
         decoder = bench.decoder(observation)
         for batch in ((2, 3), (1, 1), (2,)):
-            predicted = decoder(torch.randn(*batch, bench.code_size, generator=torch.Generator().manual_seed(0)))
+            predicted = decoder(bench.code(observation, *batch))
             require(
                 set(predicted) == set(observation), f"{name}: entries {sorted(predicted)}, not {sorted(observation)}"
             )
@@ -182,7 +191,7 @@ def likelihood_over_batch(bench: DecoderBench) -> None:
     """
     for name, observation in bench.spaces.items():
         decoder = bench.decoder(observation)
-        predicted = decoder(torch.randn(2, 3, bench.code_size, generator=torch.Generator().manual_seed(0)))
+        predicted = decoder(bench.code(observation, 2, 3))
         for key, target in entries(observation, 2, 3).items():
             value = predicted[key].log_prob(target)
             shape(value, (2, 3), f"log_prob of '{key}' of {name}")
@@ -197,7 +206,7 @@ def decoder_has_no_dead_parameters(bench: DecoderBench) -> None:
     """Every parameter, and the code, gets a gradient from the log-probability of all entries together."""
     for name, observation in bench.spaces.items():
         decoder = bench.decoder(observation)
-        code = torch.randn(4, 3, bench.code_size, generator=torch.Generator().manual_seed(0)).requires_grad_()
+        code = bench.code(observation, 4, 3).requires_grad_()
         predicted = decoder(code)
         total = torch.stack([predicted[key].log_prob(v).sum() for key, v in entries(observation, 4, 3).items()]).sum()
         reached = torch.autograd.grad(total, code, retain_graph=True, allow_unused=True)[0]
@@ -273,6 +282,8 @@ def head_learns(bench: HeadBench) -> None:
 def _no_dead(module: torch.nn.Module, output: Tensor, what: str) -> None:
     weights = torch.randn(output.shape, generator=torch.Generator().manual_seed(2))
     named = {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
+    if not named:
+        return
     found = torch.autograd.grad((output * weights).sum(), list(named.values()), allow_unused=True)
     dead = [name for name, grad in zip(named, found, strict=True) if grad is None or not grad.abs().max() > 0]
     require(not dead, f"{what}: no gradient reaches {', '.join(dead)}")

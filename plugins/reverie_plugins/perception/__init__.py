@@ -30,7 +30,23 @@ def _codecs() -> list[ComponentSpec]:
                     provides=frozenset(provides),
                 )
             )
-    return specs
+    return [*specs, *_identities()]
+
+
+def _identities() -> list[ComponentSpec]:
+    summaries = {"encoder": "all vector entries, joined, as they are", "decoder": "the code, taken for the observation"}
+    provides = {"encoder": {"vector", "observation"}, "decoder": {"vector"}}
+    return [
+        ComponentSpec(
+            kind=kind,
+            name="identity",
+            target=f"{_ROOT}.identity:Identity{kind.capitalize()}",
+            config=f"{_ROOT}.config:Identity{kind.capitalize()}Config",
+            summary=summary,
+            provides=frozenset(provides[kind]),
+        )
+        for kind, summary in summaries.items()
+    ]
 
 
 def _objectives() -> list[ComponentSpec]:

@@ -124,6 +124,18 @@ class AutoDecoderConfig(VectorDecoderConfig, ImageDecoderConfig):
     presets: ClassVar[Sizes] = _BOTH
 
 
+class IdentityEncoderConfig(Config):
+    """Options of encoder `identity`: none."""
+
+
+class IdentityDecoderConfig(Config):
+    """Options of decoder `identity`: none."""
+
+    def needs(self) -> Needs:
+        """A code that is the observation: nothing may have been learned between."""
+        return Needs(provides={"encoder": ("observation",), "dynamics": ("embedding",)})
+
+
 class ReconstructionConfig(Config):
     """Options of objective `reconstruction`."""
 

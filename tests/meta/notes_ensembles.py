@@ -1,0 +1,123 @@
+"""Mutations of correctness note 28: ensembles."""
+
+from mutating import Mutation
+
+_FILE = "tests/golden/test_ensemble.py::"
+_CLASS = "reverie_plugins.ensemble.dynamics:Ensemble"
+
+MUTATIONS = [
+    Mutation(
+        28,
+        "all members see the same data",
+        "members that were fitted alike err alike: their disagreement says nothing",
+        f"{_CLASS}.losses",
+        "if config.bootstrap and config.members > 1:",
+        "if False:",
+        (f"{_FILE}test_the_likelihood_is_that_of_each_member_on_its_own_data",),
+    ),
+    Mutation(
+        28,
+        "the bootstrap belongs to the place in the batch",
+        "each update draws another data set, so that in the long run every member sees everything",
+        "reverie_plugins.ensemble.bootstrap:bootstrap_counts",
+        "_mixed(step_id + 1)",
+        "_mixed(torch.arange(step_id.numel()).reshape(step_id.shape))",
+        (
+            f"{_FILE}test_counts_are_a_function_of_the_row_and_the_member_alone",
+            f"{_FILE}test_the_likelihood_is_that_of_each_member_on_its_own_data",
+        ),
+    ),
+    Mutation(
+        28,
+        "the variance has no lower bound",
+        "on easy data the variance collapses, and the likelihood explodes",
+        f"{_CLASS}._predicted",
+        "self.min_log_variance + F.softplus(high - self.min_log_variance)",
+        "high",
+        (
+            f"{_FILE}test_the_bounds_are_soft_and_learned_and_hold",
+            f"{_FILE}test_the_likelihood_is_that_of_each_member_on_its_own_data",
+        ),
+    ),
+    Mutation(
+        28,
+        "the upper bound is a clip",
+        "beyond it no gradient brings the variance back",
+        f"{_CLASS}._predicted",
+        "self.max_log_variance - F.softplus(self.max_log_variance - log_variance)",
+        "torch.minimum(self.max_log_variance, log_variance)",
+        (f"{_FILE}test_the_likelihood_is_that_of_each_member_on_its_own_data",),
+    ),
+    Mutation(
+        28,
+        "nothing draws the bounds together",
+        "they stay where they began, and out of the data the variance is arbitrary",
+        f"{_CLASS}.losses",
+        "config.bound_scale * apart",
+        "0.0 * apart",
+        (f"{_FILE}test_the_likelihood_is_that_of_each_member_on_its_own_data",),
+    ),
+    Mutation(
+        28,
+        "the networks predict the next state and not its change",
+        "a short step is a small difference of large numbers",
+        f"{_CLASS}._predicted",
+        "Normal(x + change",
+        "Normal(change",
+        (f"{_FILE}test_the_likelihood_is_that_of_each_member_on_its_own_data",),
+    ),
+    Mutation(
+        28,
+        "TS-infinity draws a member anew for each step",
+        "what members disagree about averages out along the plan, as if it were noise",
+        f"{_CLASS}.imagine",
+        'self.config.propagation == "ts1" and',
+        "",
+        (f"{_FILE}test_ts_infinity_keeps_the_member_along_a_trajectory",),
+    ),
+    Mutation(
+        28,
+        "TS-1 keeps its member",
+        "an option without effect",
+        f"{_CLASS}.imagine",
+        'self.config.propagation == "ts1" and',
+        "False and",
+        (f"{_FILE}test_ts_1_draws_a_member_anew_for_each_step",),
+    ),
+    Mutation(
+        28,
+        "particles follow members by the row of the batch",
+        "which member judges a plan depends on how many environments run side by side",
+        f"{_CLASS}.branch",
+        "copies % self.config.members",
+        "torch.arange(len(copies)) % self.config.members",
+        (f"{_FILE}test_branches_are_interleaved_and_copy_j_follows_member_j_modulo_m",),
+    ),
+    Mutation(
+        28,
+        "rows are sorted to members and not sorted back",
+        "each row gets the answer for another: right only where members come in blocks",
+        "reverie.nn.ensemble:EnsembleMLP.routed",
+        "answered.flatten(0, 1)[place]",
+        "answered.flatten(0, 1)[:rows]",
+        (f"{_FILE}test_each_row_is_predicted_by_its_own_member",),
+    ),
+    Mutation(
+        28,
+        "disagreement counts noise",
+        "where the world is noisy the model seems to know nothing, for ever",
+        f"{_CLASS}.disagreement",
+        ".mean.var(0, unbiased=False)",
+        ".std.square().mean(0)",
+        (f"{_FILE}test_disagreement_is_the_spread_of_the_members_means_and_not_noise",),
+    ),
+    Mutation(
+        28,
+        "the prediction trains the encoder",
+        "an encoder that may choose what is to be predicted chooses nothing at all",
+        f"{_CLASS}.losses",
+        "view.embed.detach()",
+        "view.embed",
+        (f"{_FILE}test_no_gradient_of_the_prediction_reaches_the_encoder",),
+    ),
+]

@@ -1,0 +1,103 @@
+"""The ensemble and the identity codecs in recipes: what fits is built, what does not is told in one message."""
+
+import pytest
+import torch
+
+from reverie.assembly.build import build_agent, build_environment
+from reverie.contracts import ActionSpec, ArraySpec, ObservationSpec, Sampling
+from reverie.errors import RecipeError
+from reverie.extension.manager import load_plugins
+from reverie.recipes.prepare import prepare
+from reverie_plugins.ensemble.config import EnsembleConfig
+from reverie_plugins.ensemble.dynamics import Ensemble
+from reverie_plugins.perception.config import IdentityDecoderConfig, IdentityEncoderConfig
+from reverie_plugins.perception.identity import IdentityDecoder, IdentityEncoder
+
+PLUGINS = load_plugins()
+OBSERVATION = ObservationSpec(
+    {"state": ArraySpec((3,), "float32"), "camera": ArraySpec((8, 8, 3), "uint8"), "touch": ArraySpec((2,), "float32")}
+)
+
+
+def told(*overrides: str) -> str:
+    with pytest.raises(RecipeError) as caught:
+        prepare("pets", list(overrides), plugins=PLUGINS)
+    return str(caught.value)
+
+
+def test_the_shipped_recipe_observes_what_the_environment_shows() -> None:
+    recipe = prepare("pets", ["env=pendulum"], plugins=PLUGINS)
+    factory = build_environment(recipe)
+    agent = build_agent(recipe, factory.observation, factory.action)
+    assert agent.dynamics.members == 5
+    assert agent.slots() == ["dynamics", "heads/reward", "heads/continue"]  # identity has nothing to train
+    agent.update_statistics({"state": torch.tensor([[1.0, 0.0, 4.0], [-1.0, 0.5, -4.0]])})
+    raw = {"state": torch.tensor([[0.3, 0.4, 2.0]])}
+    seen = agent.preprocess(raw)
+    latent = agent.dynamics.observe(
+        agent.encoder(seen, Sampling())[:, None], torch.zeros(1, 1, 1), torch.ones(1, 1).bool(), sampling=Sampling()
+    ).last
+    assert torch.equal(latent.features, seen["state"])
+    shown = agent.postprocess({"state": agent.decoder(latent.code)["state"].mean})["state"]
+    torch.testing.assert_close(shown, raw["state"])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (["dynamics.members=0"], "greater than 0"),
+        (["env=cartpole_pixels"], "encoder (identity) reads vector entries"),
+        (["dynamics=rssm"], "decoder (identity) needs dynamics to provide 'embedding', which rssm does not"),
+        (["encoder=vector"], "decoder (identity) needs encoder to provide 'observation', which vector does not"),
+        (["dynamics.propagation=ts2"], "ts1"),
+        (["planner.risk=1", "dynamics.members=1"], "every plan is judged by one particle"),
+        (["planner.risk=1", "planner.particles=1"], "every plan is judged by one particle"),
+    ],
+)
+def test_a_mix_that_cannot_work_is_refused(overrides: list[str], expected: str) -> None:
+    assert expected in told(*overrides)
+
+
+def test_risk_over_members_is_fine() -> None:
+    prepare("pets", ["planner.risk=1"], plugins=PLUGINS)
+    prepare("pets", ["planner.risk=1", "dynamics.members=1", "planner.particles=4"], plugins=PLUGINS)
+
+
+def test_identity_joins_vectors_in_order_and_takes_them_apart_again() -> None:
+    encoder = IdentityEncoder(IdentityEncoderConfig(), OBSERVATION)
+    decoder = IdentityDecoder(IdentityDecoderConfig(), 5, OBSERVATION)
+    obs = {"touch": torch.randn(4, 6, 2), "state": torch.randn(4, 6, 3), "camera": torch.zeros(4, 6, 3, 8, 8)}
+    embed = encoder(obs, Sampling())
+    assert torch.equal(embed, torch.cat((obs["state"], obs["touch"]), -1))
+    decoded = decoder(embed)
+    assert list(decoded) == ["state", "touch"]
+    assert all(torch.equal(decoded[key].mean, obs[key]) for key in decoded)
+
+
+def test_a_code_of_another_size_is_no_observation() -> None:
+    with pytest.raises(ValueError, match="the code has 7 numbers and the vector entries have 5"):
+        IdentityDecoder(IdentityDecoderConfig(), 7, OBSERVATION)
+
+
+@pytest.mark.parametrize("mode", ["sample", "mode"])
+def test_a_filtered_step_is_a_step_of_observe(mode: str) -> None:
+    dynamics = Ensemble(EnsembleConfig(members=3), 4, ActionSpec("discrete", 2))
+
+    def sampling() -> Sampling:
+        return Sampling(mode=mode, generators=[torch.Generator().manual_seed(row) for row in range(3)])  # type: ignore[arg-type]
+
+    embed, action, first = torch.randn(3, 4), torch.eye(2)[[0, 1, 1]], torch.tensor([True, False, False])
+    whole = dynamics.observe(embed[:, None], action[:, None], first[:, None], dynamics.initial(3), sampling=sampling())
+    step = dynamics.filter(embed, action, first, dynamics.initial(3), sampling=sampling())
+    assert torch.equal(step.x, whole.last.x)
+    assert torch.equal(step.member, whole.last.member)
+
+
+def test_filtered_states_are_spread_over_the_members() -> None:
+    """So that learners which imagine from them, without branching, hear all members."""
+    dynamics = Ensemble(EnsembleConfig(members=4), 2, ActionSpec("continuous", 1))
+    sampling = Sampling(generators=[torch.Generator().manual_seed(0)])
+    member = dynamics.observe(
+        torch.zeros(50, 40, 2), torch.zeros(50, 40, 1), torch.zeros(50, 40).bool(), sampling=sampling
+    ).states.member
+    assert bool(((member.flatten().bincount(minlength=4) - 500).abs() < 100).all())

@@ -161,6 +161,14 @@ class Tiles(LinearDynamics):
         return state.map(lambda value: value.repeat(n, *[1] * (value.dim() - 1)))
 
 
+@breaks("dynamics", "fan_is_imagine", provides=CLAIMS)
+class FansTiled(LinearDynamics):
+    """Steps the whole batch with each action in turn, as if the states varied fastest."""
+
+    def fan(self, state: ToyLatent, n: int, action: Tensor, sampling: Sampling) -> ToyLatent:
+        return self.imagine(state.map(lambda value: value.repeat(n, 1)), action, sampling)
+
+
 @breaks("dynamics", "branch_interleaves", provides=["members", "differentiable"])
 class MembersByGlobalRow(LinearEnsemble):
     """Gives copy j of row b the member (b * n + j) mod M: right only if n is a multiple of M."""

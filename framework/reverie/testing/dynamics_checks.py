@@ -246,6 +246,18 @@ def branch_interleaves(bench: DynamicsBench) -> None:
         same_latent(alone, branched[4 * row : 4 * row + 4], f"branch of row {row} alone beside in a batch of 3")
 
 
+@check("dynamics")
+def fan_is_imagine(bench: DynamicsBench) -> None:
+    """`fan(state, n, action)` is one imagined step of every state with each of its n actions, state by state.
+
+    Plans are scored by it: a dynamics may compute once what the actions of a state share, and nothing else may differ.
+    """
+    dynamics = bench.make()
+    state, action = bench.started(dynamics, 3), bench.chunk(12, 1).action[:, 0]
+    fanned = dynamics.fan(state, 4, action, MODE)
+    same_latent(fanned, dynamics.imagine(state.repeat(4), action, MODE), "fan(state, 4, action) beside imagine")
+
+
 @check("dynamics", requires=["members"])
 def members_disagree(bench: DynamicsBench) -> None:
     """An ensemble says how many members it has, and branched copies are predicted by different ones.

@@ -57,6 +57,7 @@ VERBS: dict[str, Verb] = {
     "evaluate": Verb("reverie.cli.evaluate:evaluate", "Play episodes with a run's agent and report returns.", _RUNS),
     "curve": Verb("reverie.cli.curve:curve", "Draw a run's learning curve.", _RUNS),
     "dream": Verb("reverie.cli.dream:dream", "Make a video of what a run's world model imagines.", _RUNS),
+    "plan": Verb("reverie.cli.plan:plan", "Watch a run's planner think: a picture and a film.", _RUNS),
     "export": Verb("reverie.cli.export:export", "Pack a run into one file for somebody else.", _RUNS),
     "import": Verb("reverie.cli.import_:import_", "Unpack a run that somebody exported; nothing in it is run.", _RUNS),
     "recipes": Verb("reverie.cli.recipes:app", "List, show, copy and compare recipes.", _LOOK),

@@ -30,6 +30,8 @@ DOCUMENTS = [
     "docs/environments.md",
     "docs/dream_env.md",
 ]
+LONG = ["docs/planners.md"]
+"""Their commands take minutes."""
 FENCE = re.compile(r"^```(?P<language>\w*)(?: +file=(?P<file>\S+))?\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
 SMALL = ["budget.env_steps=620", "evaluation.episodes=1", "evaluation.every=null"]
 NOT_RUN = ("git clone", "cd ", "make ", "tensorboard", "pip install")
@@ -69,7 +71,13 @@ def small(command: str) -> str:
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("document", [name for name in DOCUMENTS if (ROOT / name).exists()])
+@pytest.mark.parametrize(
+    "document",
+    [
+        *[name for name in DOCUMENTS if (ROOT / name).exists()],
+        *[pytest.param(name, marks=pytest.mark.slow) for name in LONG],
+    ],
+)
 def test_every_command_of_the_document_runs(document: str, tmp_path: Path) -> None:
     for block in blocks(document):
         if block.file is not None:

@@ -16,6 +16,7 @@ from reverie.testing.toy_imagination import ToyLatent
 from reverie.testing.toys import LinearDynamics
 
 CLAIMS = ("recurrent", "differentiable")
+PURE = ("batch_independence", "fan_is_imagine", "seeded")
 Seen = Observed[ToyLatent]
 
 
@@ -234,7 +235,7 @@ class SecretInState(LinearDynamics):
         return super().imagine(state if secret is None else ToyLatent(state.x + secret, state.mean), action, sampling)
 
 
-@breaks("dynamics", "no_hidden_state", provides=CLAIMS, also=["batch_independence", "seeded", "state_round_trip"])
+@breaks("dynamics", "no_hidden_state", provides=CLAIMS, also=[*PURE, "state_round_trip"])
 class RemembersItself(LinearDynamics):
     """Adds how often it was called."""
 

@@ -26,7 +26,13 @@ CONFIGURATIONS = {
             {"probabilistic": False, "layers": 1},
             {"members": 1, "units": 32},
         ],
+        "mdn_rnn": [
+            {"hidden": 16, "components": 3},
+            {"hidden": 16, "components": 2, "predicts": "change", "features": "z"},
+        ],
     },
+    "encoder": {"vae": [{}, {"layout": "paper", "depth": 2}]},
+    "decoder": {"vae": [{}, {"layout": "paper", "depth": 2}]},
     # a uniformly random search finds little in twelve steps of three dimensions: a short plan is its fair test
     "planner": {
         "random_shooting": [
@@ -89,12 +95,12 @@ def test_nothing_is_left_out() -> None:
     assert not PLUGINS.failures()
     declared = {(component.kind, component.name) for component in PLUGINS.catalogue.components()}
     expected = {
-        ("dynamics", "rssm"), ("dynamics", "ensemble"), ("actor", "mlp"),
+        ("dynamics", "rssm"), ("dynamics", "ensemble"), ("dynamics", "mdn_rnn"), ("actor", "mlp"), ("actor", "linear"),
         *[("planner", name) for name in ("actor", "random_shooting", "cem", "icem", "mppi", "guided")],
         *[("planner", name) for name in ("gradient", "exhaustive")],
-        *[("encoder", name) for name in ("auto", "vector", "image", "identity")],
-        *[("decoder", name) for name in ("auto", "vector", "image", "identity")],
-        *[("objective", name) for name in ("reconstruction", "contrastive")],
+        *[("encoder", name) for name in ("auto", "vector", "image", "identity", "vae")],
+        *[("decoder", name) for name in ("auto", "vector", "image", "identity", "vae")],
+        *[("objective", name) for name in ("reconstruction", "contrastive", "vae")],
         *[("head", name) for name in ("two_hot", "gaussian", "bernoulli")],
     }  # fmt: skip
     assert expected <= declared

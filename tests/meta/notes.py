@@ -7,9 +7,19 @@ import notes_ensembles
 import notes_gradients
 import notes_model
 import notes_returns
+import notes_world_models
 from mutating import Mutation
 
-_PARTS = (notes_alignment, notes_data, notes_model, notes_gradients, notes_returns, notes_behaviour, notes_ensembles)
+_PARTS = (
+    notes_alignment,
+    notes_data,
+    notes_model,
+    notes_gradients,
+    notes_returns,
+    notes_behaviour,
+    notes_ensembles,
+    notes_world_models,
+)
 MUTATIONS: list[Mutation] = [mutation for part in _PARTS for mutation in part.MUTATIONS]
 
 TITLES = {
@@ -33,5 +43,8 @@ TITLES = {
     18: "Entropy weighted like the rest; a slow critic that starts equal and survives a resume; zero initial heads",
     19: "The reward on arrival at an end counts; nothing behind it does",
     20: "How actions are chosen in evaluations is fixed and recorded",
+    25: "V: errors summed over pixels, free bits per frame, and a new draw of the code in every pass",
+    26: "M: a mixture for each number of the code, its likelihood by logsumexp, bounded deviations, temperature",
+    27: "C: [z, h] with h before its update by the action chosen; the mean of rollouts with common luck",
     28: "Ensembles: bootstrapped members, soft learned bounds of the variance, TS-1 or TS-infinity",
 }

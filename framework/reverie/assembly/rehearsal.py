@@ -17,6 +17,7 @@ from reverie.contracts.learner import BudgetedEnvironments, Counters, EpisodeRes
 from reverie.contracts.policy import Policy
 from reverie.contracts.sampling import Sampling
 from reverie.contracts.specs import ActionSpec, ArraySpec, ObservationSpec
+from reverie.contracts.view import View
 
 
 def distinct_sizes(agent: AgentParts) -> tuple[int, int]:
@@ -85,6 +86,11 @@ class Rehearsal:
     def frozen(self, slots: Sequence[str]) -> AbstractContextManager[None]:
         """As in a run."""
         return frozen([self.agent.module(slot) for slot in slots])
+
+    def experience(self, rows: int, length: int) -> View:
+        """Random rows in the standard form."""
+        batch = synthetic_batch(self.agent.observation, self.agent.action, rows, length)
+        return View(batch, self.agent, self.sampling)
 
     def gather(self, value: Tensor) -> Tensor:
         """There is one process."""

@@ -76,6 +76,15 @@ class Context(Protocol):
         """Build a graph through these slots' parameters without training them."""
         ...
 
+    def experience(self, rows: int, length: int) -> View:
+        """Chunks of the replay (rows, length) as a view, drawn anew for each update: for learners without gradients,
+        which get no batch, to start dreams from.
+
+        Raises:
+            ReverieError: if the replay holds too little.
+        """
+        ...
+
     def gather(self, value: Tensor) -> Tensor:
         """The rows of all ranks, (N, ...) -> (world * N, ...), without gradients: for percentiles and other
         statistics that are not plain means."""

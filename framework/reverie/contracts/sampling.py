@@ -34,12 +34,15 @@ class Sampling:
             neighbours, as `repeat_interleave` leaves them). None draws from torch's default generator.
         shard: (rank, world size). Each rank draws the rows of all ranks from the same generator and keeps its own,
             so that noise belongs to the row and not to the process.
+        shared: so many neighbouring rows get the same noise: common random numbers, for candidates that are compared
+            (`start.repeat(n)` with `shared=n` plays all n against the same luck).
     """
 
     mode: Literal["sample", "mode"] = "sample"
     temperature: float = 1.0
     generators: Sequence[torch.Generator] | None = None
     shard: tuple[int, int] = (0, 1)
+    shared: int = 1
 
     def with_mode(self, mode: Literal["sample", "mode"]) -> Self:
         return replace(self, mode=mode)
@@ -75,6 +78,11 @@ class Sampling:
     def _noise(self, function: Any, shape: Sequence[int], device: torch.device | None, dtype: Any) -> Tensor:
         generators, (rank, world) = self.generators, self.shard
         rows = shape[0]
+        if self.shared > 1:
+            if rows % self.shared:
+                raise ValueError(f"{rows} rows cannot share their noise by {self.shared}")
+            each = replace(self, shared=1)._noise(function, (rows // self.shared, *shape[1:]), device, dtype)
+            return each.repeat_interleave(self.shared, 0)
         if generators is None:
             noise: Tensor = function(*shape, device=device, dtype=dtype)
             return noise

@@ -112,20 +112,54 @@ class View:
             valid=valid,
         )
 
-    def detach(self) -> View:
-        """The same view with everything computed so far cut from the graph, for learners with a backward of their own.
-
-        What was not computed yet is computed now, without gradients, if it can be.
-        """
+    def encoded(self) -> View:
+        """The same batch with the embedding cut from the graph and the filtering still to be done: what a learner reads
+        that trains a dynamics and leaves the encoder alone. The frames are encoded once for both views."""
         view = View(self.batch, self.agent, self.sampling, self._carried)
-        view._obs = self.obs
-        with torch.no_grad():
-            observed = self.observed
-        view._embed = self.embed.detach()
-        view._observed = Observed(
-            states=observed.states.detach(),
-            priors=observed.priors.detach(),
-            train=observed.train.detach(),
-            last=observed.last.detach(),
-        )
+        view._obs, view._embed = self.obs, self.embed.detach()
         return view
+
+    def detach(self) -> View:
+        """The same view cut from the graph, for learners with a backward of their own.
+
+        Lazy like the view itself: what it is asked for is computed here, once for both, and what nobody asks for never
+        is. The pass that computes it has a graph where parameters ask for one, so that the other view may use it.
+        """
+        return _Detached(self)
+
+
+class _Detached(View):
+    """Reads through to another view and cuts what it finds."""
+
+    def __init__(self, view: View) -> None:
+        super().__init__(view.batch, view.agent, view.sampling, view._carried)
+        self._whole = view
+
+    @property
+    def obs(self) -> dict[str, Tensor]:
+        return self._whole.obs
+
+    @property
+    def posterior(self) -> Distribution:
+        if self._posterior is None:
+            with torch.no_grad():
+                self._posterior = self.agent.encoder.posterior(self.obs)
+        return self._posterior
+
+    @property
+    def embed(self) -> Tensor:
+        if self._embed is None:
+            self._embed = self._whole.embed.detach()
+        return self._embed
+
+    @property
+    def observed(self) -> Observed[Any]:
+        if self._observed is None:
+            observed = self._whole.observed
+            self._observed = Observed(
+                states=observed.states.detach(),
+                priors=observed.priors.detach(),
+                train=observed.train.detach(),
+                last=observed.last.detach(),
+            )
+        return self._observed

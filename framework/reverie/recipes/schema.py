@@ -76,6 +76,11 @@ class Stage(Config):
     lets it depend on what is observed."""
     updates: int | None = Field(default=None, gt=0)
     """Updates per tick, where no ratio is given; 1 if learners are named and neither is."""
+    batch_size: int | None = Field(default=None, gt=0, le=2**20)
+    """Chunks per batch in this stage; null takes `replay.batch_size`."""
+    length: int | None = Field(default=None, gt=0, le=2**20)
+    """Steps per chunk in this stage; null takes `replay.length`. An autoencoder learns best from single frames
+    (`batch_size: 100, length: 1`), a sequence model needs chunks."""
     until: Until
     """When the stage ends."""
 
@@ -89,7 +94,13 @@ class Stage(Config):
             raise ValueError("this stage neither collects nor learns")
         if not self.learners and (self.ratio is not None or self.updates is not None):
             raise ValueError("`ratio` and `updates` need `learners`")
+        if not self.learners and (self.batch_size is not None or self.length is not None):
+            raise ValueError("`batch_size` and `length` are of batches to learn from, and need `learners`")
         return self
+
+    def batch_shape(self, replay: "Replay") -> tuple[int, int]:
+        """(B, T) of this stage's batches."""
+        return self.batch_size or replay.batch_size, self.length or replay.length
 
     def ratio_for(self, images: bool) -> float | None:
         """The replay ratio for observations with or without images; None where `updates` counts."""

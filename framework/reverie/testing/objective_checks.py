@@ -10,19 +10,31 @@ from reverie.testing.dynamics_bench import rows, shaken
 from reverie.testing.expect import finite, require, same, shape
 from reverie.testing.kit import check
 from reverie.testing.subject import Subject
-from reverie.testing.toys import ToyAgent, toy_batch, toy_observation
+from reverie.testing.toys import ToyAgent, ToyEmbedDecoder, ToyPosteriorEncoder, toy_batch, toy_observation
 
 
 class ObjectiveBench:
-    """Makes the objective under test beside a toy agent whose observations are vectors."""
+    """Makes the objective under test beside a toy agent whose observations are vectors.
+
+    Where it needs an encoder with a posterior it is given one, and its decoder reads the embedding: such an objective
+    shapes the code and not the states.
+    """
 
     def __init__(self, subject: Subject) -> None:
         self.subject = subject
+        self.coded = "posterior" in subject.needs.provides.get("encoder", ())
+        self.shapes = "encoder" if self.coded else "dynamics"
 
     def make(self) -> tuple[Objective, ToyAgent]:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            agent = ToyAgent(toy_observation(second=True))
+            observation = toy_observation(second=True)
+            if self.coded:
+                encoder = ToyPosteriorEncoder(None, observation)
+                decoder = ToyEmbedDecoder(None, encoder.embed_size, observation)
+                agent = ToyAgent(observation, encoder=encoder, decoder=decoder)
+            else:
+                agent = ToyAgent(observation)
             made: Objective = self.subject.target(self.subject.config, agent)
             shaken(made, 0.02)
         return made, agent
@@ -49,14 +61,14 @@ def objective_per_step(bench: ObjectiveBench) -> None:
 
 @check("objective")
 def objective_reaches_the_model(bench: ObjectiveBench) -> None:
-    """Its gradient reaches the dynamics, and every parameter of its own.
+    """Its gradient reaches the dynamics (the encoder, if that is what it needs), and every parameter of its own.
 
     An objective exists to shape the states; one that reads detached ones trains only itself.
     """
     objective, agent = bench.make()
     total = torch.stack([value.mean() for value in objective.losses(bench.view(agent), agent).values()]).sum()
     require(total.requires_grad, "the losses carry no graph")
-    modules: dict[str, nn.Module] = {"objective": objective, "dynamics": agent.dynamics}
+    modules: dict[str, nn.Module] = {"objective": objective, bench.shapes: agent.module(bench.shapes)}
     named = {f"{owner}: {name}": p for owner, module in modules.items() for name, p in module.named_parameters()}
     found = torch.autograd.grad(total, list(named.values()), allow_unused=True)
     dead = [name for name, grad in zip(named, found, strict=True) if grad is None or not grad.abs().max() > 0]

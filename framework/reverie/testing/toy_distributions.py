@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -44,6 +45,14 @@ class ToyNormal:
         """(*B)."""
         one = 0.5 + 0.5 * math.log(2 * math.pi) + math.log(self.std)
         return self.mean.new_full(self.batch_shape, one * self.event_shape.numel())
+
+    def kl(self, other: Any) -> Tensor:
+        """KL(self || other), (*B), to another normal that has `mean` and `std`."""
+        mine, theirs = torch.as_tensor(self.std).to(self.mean), torch.as_tensor(other.std).to(self.mean)
+        shift = (self.mean - other.mean) / theirs
+        each = torch.log(theirs / mine) + 0.5 * ((mine / theirs).square() + shift.square() - 1)
+        each = each.expand(self.mean.shape)
+        return each.flatten(-self.event_dims).sum(-1) if self.event_dims else each
 
     def draw(self, sampling: Sampling) -> Tensor:
         """A reparameterised draw, (*B, *event)."""

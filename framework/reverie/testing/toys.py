@@ -38,6 +38,7 @@ __all__ = [
     "ToyActor",
     "ToyAgent",
     "ToyDecoder",
+    "ToyEmbedDecoder",
     "ToyEncoder",
     "ToyHead",
     "ToyLatent",
@@ -229,6 +230,12 @@ class ToyDecoder(Decoder):
     def forward(self, code: Tensor) -> dict[str, Distribution]:
         means = {key: layer(code).unflatten(-1, self.shapes[key]) for key, layer in self.layers.items()}
         return {key: ToyNormal(mean, 1.0, len(self.shapes[key])) for key, mean in means.items()}
+
+
+class ToyEmbedDecoder(ToyDecoder):
+    """A `ToyDecoder` of the encoder's embedding."""
+
+    reads = "embed"
 
 
 class ToyHead(Head):

@@ -13,6 +13,7 @@ from reverie.contracts.behaviour import Imagination
 from reverie.contracts.freezing import frozen
 from reverie.contracts.learner import BudgetedEnvironments, Counters
 from reverie.contracts.sampling import Sampling
+from reverie.contracts.view import View
 from reverie.training.ddp import ALONE, World
 from reverie.training.metrics import Averages
 
@@ -31,6 +32,7 @@ class LearnerContext:
     averages: Averages
     stop: Callable[[], bool]
     world: World = ALONE
+    remember: Callable[[int, int], View] | None = None
 
     def log(self, name: str, value: float | Tensor) -> None:
         """Record a number under `<learner>/<name>`."""
@@ -43,6 +45,12 @@ class LearnerContext:
     def frozen(self, slots: Sequence[str]) -> AbstractContextManager[None]:
         """Build a graph through these slots' parameters without training them."""
         return frozen([self.agent.module(slot) for slot in slots])
+
+    def experience(self, rows: int, length: int) -> View:
+        """Chunks of the replay."""
+        if self.remember is None:
+            raise RuntimeError("this context has no replay")
+        return self.remember(rows, length)
 
     def gather(self, value: Tensor) -> Tensor:
         """(N, ...) -> (world * N, ...), without gradients."""

@@ -114,15 +114,18 @@ class Ticker:
         self.episodes: list[EpisodeResult] = []
         self._clock = time.monotonic()
         self._still: dict[tuple[tuple[str, ...], tuple[str, ...]], list[nn.Parameter]] = {}
-        if settings.replay.batch_size % world.size:
-            raise RunError(
-                f"replay.batch_size is {settings.replay.batch_size}, which {world.size} devices cannot share evenly"
-            )
+        for size in (settings.replay.batch_size, *(stage.batch_size for _, stage in settings.flat_stages())):
+            if size is not None and size % world.size:
+                raise RunError(f"a batch_size is {size}, which {world.size} devices cannot share evenly")
 
-    @property
-    def rows(self) -> int:
+    def rows(self, stage: Stage) -> int:
         """Steps in one batch over all processes, B * T."""
-        return self.settings.replay.batch_size * self.settings.replay.length
+        return math.prod(stage.batch_shape(self.settings.replay))
+
+    def shape(self, stage: Stage) -> tuple[int, int]:
+        """(B, T) of this process's part of a batch."""
+        size, length = stage.batch_shape(self.settings.replay)
+        return size // self.world.size, length
 
     def start_clock(self) -> None:
         """Seconds count from here."""
@@ -187,7 +190,7 @@ class Ticker:
         if not stage.learners:
             return 0
         gradient = any(by_gradient(self.updates.learners[name]) for name in stage.learners)
-        size, length = self.settings.replay.batch_size // self.world.size, self.settings.replay.length
+        size, length = self.shape(stage)
         if gradient and not self.world.all(self.replay.can_sample(size, length)):
             if stage.collect.policy == "none":
                 raise RunError(
@@ -199,7 +202,7 @@ class Ticker:
             return stage.updates or 1
         ratio = stage.ratio_for(bool(self.agent.observation.images)) or 0.0
         self.pending.credit += ratio * self.pending.agent_steps
-        return math.floor(self.pending.credit / self.rows)
+        return math.floor(self.pending.credit / self.rows(stage))
 
     # Learning.
 
@@ -214,7 +217,7 @@ class Ticker:
                 self._update(stage)
                 pending.done += 1
                 if stage.ratio is not None:
-                    pending.credit -= self.rows
+                    pending.credit -= self.rows(stage)
                 self._advance_clock()
         return True
 
@@ -223,11 +226,11 @@ class Ticker:
         contexts = {name: self._context(name, stage) for name in stage.learners}
         names = [name for name in stage.learners if by_gradient(learners[name])]
         if names:
-            self.batch = self._sampled()
+            self.batch = self._sampled(*self.shape(stage))
             view = View(self.batch, self.agent, self._sampling("view"))
             self._guarded(names, view, contexts)
             self.counters.updates += 1
-            self.counters.replayed_steps += self.rows
+            self.counters.replayed_steps += self.rows(stage)
         for name in stage.learners:
             if not by_gradient(learners[name]):
                 with torch.no_grad():
@@ -247,10 +250,21 @@ class Ticker:
             if undo is not None:
                 undo()
 
-    def _sampled(self) -> Batch:
-        size, length = self.settings.replay.batch_size // self.world.size, self.settings.replay.length
+    def _sampled(self, size: int, length: int) -> Batch:
         rng = numpy_generator(self.settings.seed, "replay", self.counters.updates, self.world.rank)
         return self.replay.sample(size, length, rng).map(self.convert)
+
+    def _remembered(self, name: str, rows: int, length: int) -> View:
+        """Chunks of this process's replay for a learner that asks for some on its own."""
+        if not self.replay.can_sample(rows, length):
+            raise RunError(
+                f"learners/{name} starts from {length} steps of experience, but the replay's {self.replay.steps} "
+                f"steps hold no chunk of {length}: collect more in a stage before it"
+            )
+        counters = self.counters
+        place = f"remembered:{name}"
+        rng = numpy_generator(self.settings.seed, place, counters.updates, counters.generations, self.world.rank)
+        return View(self.replay.sample(rows, length, rng).map(self.convert), self.agent, self._sampling(place))
 
     def _sampling(self, place: str) -> Sampling:
         """Noise of one place in one update; the rows of all processes come from the same generator."""
@@ -270,6 +284,7 @@ class Ticker:
             averages=self.averages,
             stop=self._asked,
             world=self.world,
+            remember=lambda rows, length: self._remembered(name, rows, length),
         )
 
     def _still_parameters(self, stage: Stage) -> list[nn.Parameter]:

@@ -22,8 +22,9 @@ class WorldModel(Learner):
     has no loss where there is none (episode starts): those entries are 0 and still count in the mean, so that the mean
     over ranks is the mean over the joined batch.
 
-    Where neither encoder nor dynamics is trained (a new reward on a frozen model), heads and objectives see the
-    filtered states cut from the graph.
+    Where the encoder is left alone (the M of V, M, C), the dynamics reads embeddings that are cut from the graph; where
+    neither is trained (a new reward on a frozen model), heads and objectives see states that are. A learner of encoder
+    and decoder alone, with an objective that reads the embedding, never runs the dynamics.
     """
 
     config: WorldModelConfig
@@ -47,8 +48,8 @@ class WorldModel(Learner):
 
     def losses(self, view: View, ctx: Context) -> dict[str, Tensor]:
         agent, trains = view.agent, self.config.trains
-        if "encoder" not in trains and "dynamics" not in trains:
-            view = view.detach()
+        if "encoder" not in trains:
+            view = view.encoded() if "dynamics" in trains else view.detach()
         found: dict[str, Tensor] = {}
         if "dynamics" in trains:
             found.update({f"dynamics/{name}": loss for name, loss in agent.dynamics.losses(view).items()})

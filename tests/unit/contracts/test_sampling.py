@@ -39,3 +39,11 @@ def test_the_global_generator_is_left_alone() -> None:
     Sampling(generators=generators(0)).randn((4, 3))
     Sampling(generators=generators(0, 1)).rand((4, 3))
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_neighbours_that_share_their_noise_get_that_of_one_row() -> None:
+    shared = Sampling(generators=generators(3), shared=3).randn((12, 5))
+    alone = Sampling(generators=generators(3)).randn((4, 5))
+    assert torch.equal(shared, alone.repeat_interleave(3, 0))
+    with pytest.raises(ValueError, match="8 rows cannot share their noise by 3"):
+        Sampling(shared=3).rand((8, 2))

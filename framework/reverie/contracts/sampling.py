@@ -81,8 +81,8 @@ class Sampling:
         if self.shared > 1:
             if rows % self.shared:
                 raise ValueError(f"{rows} rows cannot share their noise by {self.shared}")
-            each = replace(self, shared=1)._noise(function, (rows // self.shared, *shape[1:]), device, dtype)
-            return each.repeat_interleave(self.shared, 0)
+            own_rows = replace(self, shared=1)._noise(function, (rows // self.shared, *shape[1:]), device, dtype)
+            return own_rows.repeat_interleave(self.shared, 0)
         if generators is None:
             noise: Tensor = function(*shape, device=device, dtype=dtype)
             return noise

@@ -50,7 +50,7 @@ class ToyNormal:
         """KL(self || other), (*B), to another normal that has `mean` and `std`."""
         mine, theirs = torch.as_tensor(self.std).to(self.mean), torch.as_tensor(other.std).to(self.mean)
         shift = (self.mean - other.mean) / theirs
-        each = torch.log(theirs / mine) + 0.5 * ((mine / theirs).square() + shift.square() - 1)
+        each: Tensor = torch.log(theirs / mine) + 0.5 * ((mine / theirs).square() + shift.square() - 1)
         each = each.expand(self.mean.shape)
         return each.flatten(-self.event_dims).sum(-1) if self.event_dims else each
 

@@ -119,7 +119,7 @@ class ActionBlind(LinearDynamics):
         return super().imagine(state, action * 0.0, sampling)
 
 
-@breaks("dynamics", "inputs_matter", provides=CLAIMS, also=["remembers"])
+@breaks("dynamics", "inputs_matter", provides=CLAIMS, also=["remembers", "fits_one_batch"])
 class ObservationBlind(LinearDynamics):
     """Multiplies the embedding by zero."""
 

@@ -81,9 +81,10 @@ class DynamicsBench:
 
     def view(
         self, dynamics: Dynamics[Any], B: int = 4, T: int = 6, *, seed: int = 2, scale: float = 1.0,
-        sampling: Sampling | None = None,
+        sampling: Sampling | None = None, still: bool = False,
     ) -> View:  # fmt: skip
-        """A batch with episode borders, seen through a toy encoder (with a posterior where one is needed)."""
+        """A batch with episode borders, seen through a toy encoder (with a posterior where one is needed). `still`:
+        every action is zero."""
         provided = self.subject.needs.provides.get("encoder", ())
         encoder_class = ToyPosteriorEncoder if "posterior" in provided else ToyEncoder
         with torch.random.fork_rng(devices=[]):
@@ -94,7 +95,9 @@ class DynamicsBench:
         agent.to(dtype)
         batch = toy_batch(B, T, self.observation, toy_action(), seed)
         batch = batch.map(lambda value: value.to(dtype) * scale if value.is_floating_point() else value)
-        if scale != 1.0:  # the observations are larger, the actions stay legal
+        if still:
+            batch = _with_action(batch, torch.zeros_like(batch.action))
+        elif scale != 1.0:  # the observations are larger, the actions stay legal
             batch = _with_action(batch, batch.action / scale)
         return View(batch, agent, sampling or Sampling(generators=[torch.Generator().manual_seed(seed)]))
 

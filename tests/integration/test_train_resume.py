@@ -226,6 +226,13 @@ def test_a_real_process_is_terminated_and_resumed(tmp_path: Path, alone: Path) -
     assert differences(final_state(alone), final_state(run)) == []
 
 
+def test_a_budget_that_ends_before_the_first_update_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert reverie(["train", "dreamer", *TINY, "budget.env_steps=8", f"run_dir={tmp_path / 'run'}"]) == 0
+    told = " ".join("".join(capfd.readouterr()).split())
+    assert "nothing was learned: the run ended after 8 environment steps, before the first update" in told
+    assert "raise budget.env_steps" in told
+
+
 def test_plain_progress_says_where_the_run_is(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert reverie(["train", "dreamer", *TINY, f"run_dir={tmp_path / 'run'}"]) == 0
     output = capfd.readouterr().out

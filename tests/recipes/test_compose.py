@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from reverie.errors import RecipeError
 from reverie.recipes.recipe import Recipe
 
 Make = Callable[..., Recipe]
@@ -204,13 +205,22 @@ class TestEnvironments:
 
 
 def test_notes_speak_of_what_was_probably_not_meant(make: Make) -> None:
-    assert make("base", "heads/rewrd=odds", "stages.train.learners=[model]").notes == [
-        "heads/rewrd=odds adds a slot that the recipe does not have (did you mean 'heads/reward' or 'heads/value'?)",
+    notes = make("base", "heads/extra=odds", "stages.train.learners=[model]").notes
+    assert notes[0].startswith("heads/extra=odds adds a slot that the recipe does not have")
+    assert notes[1:] == [
         "learners/behaviour learns in no stage",
-        "heads/rewrd is trained by no learner, and stays as it begins",
+        "heads/extra is trained by no learner, and stays as it begins",
     ]
     described = make("base", "objectives/second=tell_apart", "learners.model.objectives=[rebuild]")
     assert described.notes[-1] == "objectives/second is run by no learner"
+
+
+def test_a_new_slot_that_nothing_uses_and_whose_name_is_nearly_another_is_refused(make: Make) -> None:
+    with pytest.raises(RecipeError) as caught:
+        make("base", "heads/rewrd=odds")
+    text = str(caught.value)
+    assert "command line: heads/rewrd=odds adds a slot that nothing uses (did you mean 'heads/reward'?)" in text
+    assert "fix: write heads/reward=odds; if the new slot is meant, name it in `trains` of a learner" in text
 
 
 def test_places_say_where_every_value_comes_from(make: Make, write: Write) -> None:

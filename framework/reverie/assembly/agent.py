@@ -126,10 +126,11 @@ class Agent(nn.Module):
             if spec.is_image:
                 ready[key] = value.movedim(-1, -3).to(dtype) / 255  # (*B, C, H, W)
                 continue
-            value = value.to(dtype)
+            value = value.to(torch.promote_types(dtype, torch.float32))  # bfloat16 would round before scaling
             if key in self.normalizers:
                 value = self.normalizers[key](value)
-            ready[key] = symlog(value) if self.vectors in ("symlog", "normalize_symlog") else value  # (*B, size)
+            scaled = symlog(value) if self.vectors in ("symlog", "normalize_symlog") else value
+            ready[key] = scaled.to(dtype)  # (*B, size)
         return ready
 
     def postprocess(self, entries: Mapping[str, Tensor]) -> dict[str, Tensor]:

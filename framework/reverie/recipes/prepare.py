@@ -16,9 +16,9 @@ from reverie.recipes.locate import Document, printable, read_document, shown
 from reverie.recipes.lock import check_lock
 from reverie.recipes.recipe import Recipe
 from reverie.recipes.roots import Roots, primary
-from reverie.recipes.slots import KeyPath, dotted
+from reverie.recipes.slots import KeyPath, dotted, key_of
 from reverie.recipes.validate import Validator, settings
-from reverie.recipes.wiring import check_wiring, unused
+from reverie.recipes.wiring import check_wiring, misspelt, unused
 
 
 def prepare(recipe: str | Path, overrides: Sequence[str] = (), *, plugins: Plugins | None = None) -> Recipe:
@@ -54,7 +54,13 @@ def examine(recipe: str | Path, overrides: Sequence[str], plugins: Plugins) -> t
     result, problems, refused = _validated(composition, overrides, plugins)
     if result.choices or not problems:
         problems += check_wiring(result, refused, composition.where)
-    result.notes.extend(unused(result))
+    for slot, line in unused(result):
+        place = result.places.get(f"{dotted(key_of(slot))}.name", "")
+        problem = misspelt(result, slot, place) if place == command_line.PLACE else None
+        if problem is None:
+            result.notes.append(line)
+        else:
+            problems.append(problem)
     if not problems:
         problems += plugins.check_recipe(result)
     return result, _in_order(problems)

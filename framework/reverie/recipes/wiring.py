@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from reverie.errors import PluginError, Problem
 from reverie.extension.catalogue import Component
 from reverie.extension.config import LearnerConfig
-from reverie.extension.names import suggest
+from reverie.extension.names import matches, suggest
 from reverie.extension.spec import Needs
 from reverie.recipes.messages import Locate
 from reverie.recipes.recipe import MODEL_SLOTS, Choice, Recipe
@@ -42,23 +42,41 @@ def default_needs(component: Component) -> Needs:
         return Needs()
 
 
-def unused(recipe: Recipe) -> Iterator[str]:
-    """A line for each learner that no stage names, head that no learner trains and objective that none runs: legal, and
-    probably not meant. A planner that bootstraps would believe a head that stays as it began."""
+def unused(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """The slot of each learner that no stage names, head that no learner trains and objective that none runs, and a
+    line about it: legal, and probably not meant. A planner that bootstraps would believe a head that stays as it
+    began."""
     stages = [stage for _, stage in recipe.settings.flat_stages()]
     learners = recipe.group("learners")
     for name in learners:
         if stages and not any(name in stage.learners for stage in stages):
-            yield f"learners/{name} learns in no stage"
+            yield f"learners/{name}", f"learners/{name} learns in no stage"
     configs = [recipe.learner_config(name) for name in learners]
     trained = {slot for config in configs for slot in config.trains}
     for name, choice in recipe.group("heads").items() if configs else ():
         if f"heads/{name}" not in trained and not choice.freeze and choice.from_run is None:
-            yield f"heads/{name} is trained by no learner, and stays as it begins"
+            yield f"heads/{name}", f"heads/{name} is trained by no learner, and stays as it begins"
     run = {name for config in configs for name in config.objectives}
     for name in recipe.group("objectives") if configs else ():
         if name not in run:
-            yield f"objectives/{name} is run by no learner"
+            yield f"objectives/{name}", f"objectives/{name} is run by no learner"
+
+
+def misspelt(recipe: Recipe, slot: str, place: str) -> Problem | None:
+    """What is wrong with an unused slot that was chosen at `place` (the command line), if its name is nearly that of
+    another one: a head that nobody trains is seldom meant, and never where `heads/rewrd` stands beside it."""
+    group, _, name = slot.partition("/")
+    near = matches(name, [other for other in recipe.group(group) if other != name], limit=1)
+    if group == "learners" or not near:
+        return None
+    chosen, list_name = recipe.choices[slot].name, {"heads": "trains"}.get(group, "objectives")
+    return Problem(
+        f"{slot}={chosen} adds a slot that nothing uses (did you mean '{group}/{near[0]}'?)",
+        place,
+        f"{group}.{name}",
+        "a head learns where a learner trains it, an objective counts where a learner runs it",
+        f"write {group}/{near[0]}={chosen}; if the new slot is meant, name it in `{list_name}` of a learner",
+    )
 
 
 class Wiring:

@@ -180,6 +180,9 @@ class Keeper(Callback):
         self._save()
 
     def _finish(self, trainer: Trainer) -> None:
+        told = self.module.cursor.nothing_learned(self.module.counters)
+        if told:
+            self.say(told)
         self._save()
         self.outcome = "completed"
         trainer.should_stop = True

@@ -70,6 +70,17 @@ class StageCursor:
             or reached({name: all_of[name] for name in learning if name in all_of}, counters)
         )
 
+    def nothing_learned(self, counters: Counters) -> str | None:
+        """What to tell people about a run that ended before any learner of it made an update; None for all others."""
+        learning = [stage.name for _, stage in self.plan if stage.learners]
+        if not learning or counters.updates or counters.generations:
+            return None
+        more = f"raise budget.{self.capped}" if self.capped else f"raise stages.{learning[0]}.until"
+        return (
+            f"nothing was learned: the run ended after {counters.env_steps} environment steps, before the first update "
+            f"of the stage '{learning[0]}'; {more}, or shorten what comes before it"
+        )
+
     def advance(self, counters: Counters) -> None:
         """Go on to the next stage, or to the end if the run-wide budget is spent."""
         self.capped = reached(self.budget, counters)

@@ -165,6 +165,7 @@ class Ticker:
         return True
 
     def _collect_step(self, stage: Stage) -> None:
+        common = self._moments()
         report = self.collector.collect(stage.collect.policy, steps=1)
         for episode in report.finished:
             self._finished(episode)
@@ -177,8 +178,15 @@ class Ticker:
         self.pending.steps += 1
         self.pending.episodes += episodes
         self.pending.agent_steps += agent_steps
-        self.world.same(list(self.agent.normalizers.buffers()) if self.world.size > 1 else [])
+        for name, before in common.items():
+            normalizer = self.agent.normalizers[name]
+            normalizer.merge(before, self.world.gather(normalizer.moments().unsqueeze(0)))
         self._advance_clock()
+
+    def _moments(self) -> dict[str, Tensor]:
+        """What all processes know of the observations before each of them sees its own; nothing to do for one alone."""
+        normalizers = self.agent.normalizers.items() if self.world.size > 1 else ()
+        return {name: normalizer.moments() for name, normalizer in normalizers}
 
     def _finished(self, episode: EpisodeResult) -> None:
         self.averages.add("train/return", episode.episode_return)

@@ -73,3 +73,14 @@ def test_read_only_arrays_are_taken(make_agent: Any):
         value.flags.writeable = False
     agent.update_statistics(rows)
     agent.act(rows, agent.initial(3), np.ones(3, bool))
+
+
+def test_half_precision_rounds_after_scaling(make_agent: Any):
+    """1,000.3 and 1,000.7 are one number in bfloat16; a deviation of 0.2 apart from their mean they are two."""
+    agent = make_agent(vectors="normalize")
+    rows = np.stack([np.full(5, 1000.3, np.float32), np.full(5, 1000.7, np.float32)])
+    agent.update_statistics({"state": rows, "touch": np.zeros((2, 2), np.float32)})
+    agent.to(torch.bfloat16)
+    ready = agent.preprocess({"state": torch.from_numpy(rows), "touch": torch.zeros(2, 2)})["state"]
+    assert ready.dtype == torch.bfloat16
+    torch.testing.assert_close(ready.float(), torch.tensor([[-1.0] * 5, [1.0] * 5]), rtol=0, atol=0.01)

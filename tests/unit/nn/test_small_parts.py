@@ -25,6 +25,27 @@ def test_normaliser_equals_the_moments_of_all_rows(splits):
     assert normalizer(rows).dtype == torch.float32
 
 
+@pytest.mark.parametrize("seen", [0, 10])
+def test_moments_of_ranks_merge_to_those_of_all_rows(seen):
+    """Twice in a row, from a common past, with ranks that saw many rows, one and none: as one process saw them all."""
+    generator = torch.Generator().manual_seed(0)
+    past, *news = (5 + 3 * torch.randn(n, 2, 3, generator=generator) for n in (seen, 7, 1, 0, 4, 4, 2))
+    alone = RunningNormalizer((2, 3))
+    alone.update(past)
+    ranks = [RunningNormalizer((2, 3)) for _ in range(3)]
+    for rank in ranks:
+        rank.update(past)
+    for turn in (news[:3], news[3:]):
+        common = ranks[0].moments()
+        for rank, rows in zip(ranks, turn, strict=True):
+            rank.update(rows)
+            alone.update(rows)
+        everybody = torch.stack([rank.moments() for rank in ranks])
+        for rank in ranks:
+            rank.merge(common, everybody)
+            torch.testing.assert_close(rank.moments(), alone.moments())
+
+
 def test_normaliser_is_the_identity_before_anything_was_seen():
     x = torch.randn(4, 2)
     assert torch.equal(RunningNormalizer((2,))(x), x)

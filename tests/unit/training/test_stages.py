@@ -92,3 +92,21 @@ def test_fractions_and_limits_use_our_counters() -> None:
     assert fractions(until, Counters(env_steps=110, seconds=40.0), began) == {"env_steps": 0.25, "seconds": 0.5}
     assert reached(until, Counters(env_steps=139, seconds=69.9), began) is None
     assert reached(until, Counters(env_steps=139, seconds=70.0), began) == "seconds"
+
+
+def test_a_run_that_ended_before_anything_learned_says_so_and_what_to_raise() -> None:
+    learns = stage("train", learners=["model"])
+    capped = StageCursor(settings(stage("prefill"), learns, budget={"env_steps": 4}))
+    counters = Counters(env_steps=4)
+    capped.advance(counters)
+    told = capped.nothing_learned(counters)
+    assert told is not None
+    assert "the run ended after 4 environment steps, before the first update of the stage 'train'" in told
+    assert "raise budget.env_steps" in told
+    through = StageCursor(settings(stage("prefill"), learns))
+    for _ in range(2):
+        through.advance(counters)
+    assert "raise stages.train.until" in str(through.nothing_learned(counters))
+    assert through.nothing_learned(Counters(updates=1)) is None
+    assert through.nothing_learned(Counters(generations=1)) is None
+    assert StageCursor(settings(stage("prefill"))).nothing_learned(counters) is None

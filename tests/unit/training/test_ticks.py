@@ -7,6 +7,7 @@ import torch
 
 from reverie.contracts import ArraySpec, ObservationSpec
 from reverie.errors import NumericalFault, RunError
+from reverie.nn import RunningNormalizer
 from reverie.training.ticks import Ticker
 
 from .conftest import make_ticker
@@ -123,6 +124,30 @@ def test_a_batch_must_be_shared_evenly() -> None:
             averages=good.averages,
             world=World(0, 3),
         )
+
+
+def test_the_observations_of_all_processes_are_in_the_statistics(monkeypatch) -> None:
+    """The other process of two saw the same rows as this one: as many again, of the same mean."""
+    from reverie.training.ddp import World
+
+    ticker, normalizer = make_ticker({**COLLECT, "collect": {"policy": "random", "steps": 3}}), RunningNormalizer((2,))
+    ticker.agent.normalizers = torch.nn.ModuleDict({"state": normalizer})
+    rows = torch.tensor([[1.0, -1.0], [3.0, -3.0]])
+    plain = ticker.collector.collect
+
+    def collect(*given, **options):
+        normalizer.update(rows)
+        return plain(*given, **options)
+
+    monkeypatch.setattr(ticker.collector, "collect", collect)
+    monkeypatch.setattr(World, "gather", lambda world, value: torch.cat([value, value]))
+    monkeypatch.setattr(World, "sum", lambda world, values: list(values))
+    monkeypatch.setattr(World, "max", lambda world, value: value)
+    ticker.world = World(0, 2)
+    ticker.tick()
+    assert normalizer.count.item() == 3 * 2 * 2
+    torch.testing.assert_close(normalizer.mean, torch.tensor([2.0, -2.0], dtype=torch.float64))
+    torch.testing.assert_close(normalizer.std, torch.ones(2, dtype=torch.float64))
 
 
 def test_what_no_learner_of_the_stage_trains_and_what_the_stage_freezes_stays() -> None:

@@ -58,6 +58,18 @@ def test_a_discount_in_two_places_is_refused():
     prepare("dreamer", ["learners.model.continue_discount=0.99", "learners.behaviour.discount=1"], plugins=PLUGINS)
 
 
+def test_a_planner_does_not_discount_what_the_continue_head_discounts():
+    folded = ["learners.model.continue_discount=0.99", "learners.behaviour.discount=1", "planner=cem"]
+    text = refused(*folded, "planner.discount=0.9")
+    assert (
+        "planner (cem) discounts by 0.9, and the continue head that it weighs steps by is trained on a target" in text
+    )
+    assert "fix: write planner.discount=1, or learners.model.continue_discount=1" in text
+    prepare("dreamer", [*folded, "planner.discount=1"], plugins=PLUGINS)
+    prepare("dreamer", [*folded, "planner.discount=0.9", "planner.continues=false"], plugins=PLUGINS)
+    prepare("dreamer", ["planner=cem", "planner.discount=0.9"], plugins=PLUGINS)
+
+
 def test_a_discount_in_the_target_needs_the_probability():
     folded = ["learners.model.continue_discount=0.99", "learners.behaviour.discount=1"]
     text = refused(*folded, "learners.behaviour.continues=mode")

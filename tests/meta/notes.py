@@ -6,6 +6,7 @@ import notes_data
 import notes_ensembles
 import notes_gradients
 import notes_model
+import notes_planning
 import notes_returns
 import notes_world_models
 from mutating import Mutation
@@ -17,6 +18,7 @@ _PARTS = (
     notes_gradients,
     notes_returns,
     notes_behaviour,
+    notes_planning,
     notes_ensembles,
     notes_world_models,
 )
@@ -43,6 +45,10 @@ TITLES = {
     18: "Entropy weighted like the rest; a slow critic that starts equal and survives a resume; zero initial heads",
     19: "The reward on arrival at an end counts; nothing behind it does",
     20: "How actions are chosen in evaluations is fixed and recorded",
+    21: "PlaNet's, PETS's, iCEM's and TD-MPC2's searches, number by number",
+    22: "Candidates and states are repeated in the same order",
+    23: "NaN scores become -inf; actions are clipped inside the search; memory resets per environment",
+    24: "A value behind the last state; the mean over particles and members, not one lucky sample",
     25: "V: errors summed over pixels, free bits per frame, and a new draw of the code in every pass",
     26: "M: a mixture for each number of the code, its likelihood by logsumexp, bounded deviations, temperature",
     27: "C: [z, h] with h before its update by the action chosen; the mean of rollouts with common luck",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 from collections.abc import Mapping
@@ -23,7 +22,7 @@ from reverie.recipes.from_run import LOCK_FILE
 from reverie.recipes.prepare import prepare
 from reverie.recipes.recipe import Recipe
 from reverie.training.durable import write_atomically
-from reverie.training.untrusted import parse_json, require_run, table_exists
+from reverie.training.untrusted import parse_json, read_lines, read_rows, require_run
 
 INK, QUIET, GRID = "#18202e", "#626e80", "#e3e7ed"
 AGENT, DOTS, RANDOM = "#3474be", "#9aa5b5", "#e05814"
@@ -69,7 +68,7 @@ def read_curve(run: Path) -> Curve:
     metrics = run / "metrics"
     points = [point for entry in _lines(metrics / "evaluations.jsonl") if (point := _point(entry)) is not None]
     collected: list[tuple[float, float]] = []
-    for row in _rows(metrics / "metrics.csv"):
+    for row in read_rows(metrics / "metrics.csv"):
         steps = _number(row, ("env_steps",))
         value = _number(row, RETURN_COLUMNS)
         if steps is not None and value is not None:
@@ -178,9 +177,7 @@ def _dress(axes: Axes, title: str) -> None:
 
 def _lines(path: Path) -> list[Mapping[str, Any]]:
     found: list[Mapping[str, Any]] = []
-    if not table_exists(path):
-        return found
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in read_lines(path):
         try:
             entry = parse_json(line)
         except ValueError:
@@ -188,16 +185,6 @@ def _lines(path: Path) -> list[Mapping[str, Any]]:
         if isinstance(entry, dict):
             found.append(entry)
     return found
-
-
-def _rows(path: Path) -> list[Mapping[str, Any]]:
-    if not table_exists(path):
-        return []
-    with path.open(newline="", encoding="utf-8", errors="replace") as file:
-        try:
-            return list(csv.DictReader(file))
-        except csv.Error as error:
-            raise RunError(f"{path} is not a table of metrics: {error}") from error
 
 
 def _point(entry: Mapping[str, Any]) -> Point | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,9 @@ from reverie.training.untrusted import require_run
 
 SWAPPABLE = ("planner", "env")
 """Slots that may change between training and judging: nothing in them was trained."""
+
+LONGEST_CHAIN = 8
+"""Runs whose environments are the dreams of one another."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,32 @@ def reopen(
     run = Path(run)
     require_run(run)
     refuse_others(overrides)
-    plugins = plugins or load_plugins()
+    with _no_circle(run):
+        return _reopened(run, overrides, checkpoint, plugins or load_plugins())
+
+
+_opening: list[Path] = []
+
+
+@contextmanager
+def _no_circle(run: Path) -> Iterator[None]:
+    """A run's environment may be the dream of another run, and so on; a stranger's may be its own dream.
+
+    Raises:
+        RunError: for a run that is opened in order to open itself, and for a chain that is too long.
+    """
+    here = run.resolve()
+    if here in _opening or len(_opening) >= LONGEST_CHAIN:
+        why = "its environment is its own dream" if here in _opening else "too many runs are dreams of one another"
+        raise RunError(f"{run} cannot be opened: {why}")
+    _opening.append(here)
+    try:
+        yield
+    finally:
+        _opening.pop()
+
+
+def _reopened(run: Path, overrides: Sequence[str], checkpoint: str | None, plugins: Plugins) -> Opened:
     found = checkpoint_of(run, checkpoint)
     locked = prepare(run / LOCK_FILE, plugins=plugins)
     if locked.choice("external") is not None:

@@ -50,6 +50,8 @@ class Keeper(Callback):
         self.report = Report(folder, module.settings, module.averages, writes, say)
         self.saver = Saver(folder, module, data, self.report, say)
         self.outcome = ""
+        self.unproven = False
+        """Nothing has been saved yet since a checkpoint was restored."""
         self._due: Callable[[Trainer], None] | None = None
         self._saved_at = (time.monotonic(), 0)
         module.after_callbacks = self._settle
@@ -63,6 +65,7 @@ class Keeper(Callback):
         self.report.loggers = trainer.loggers
         if self.resuming and self.saver.restore_newest():
             self._saved_at = (time.monotonic(), self.module.counters.ticks)
+            self.unproven = True
         else:
             self._save()
         self._set_status("running")
@@ -206,6 +209,7 @@ class Keeper(Callback):
 
     def _save(self) -> None:
         self.saver.save()
+        self.unproven = False
         self._saved_at = (time.monotonic(), self.module.counters.ticks)
         self._set_status("running")
 

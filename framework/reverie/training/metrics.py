@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from reverie.training.durable import append, remove, sync_file, sync_folder, write_atomically
-from reverie.training.untrusted import table_exists
+from reverie.training.untrusted import read_lines, read_rows
 
 
 class Averages:
@@ -47,8 +47,8 @@ class Averages:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Undo everything since `state()`."""
-        self._sums = dict(state["sums"])
-        self._counts = dict(state["counts"])
+        self._sums = {str(name): float(total) for name, total in state["sums"].items()}
+        self._counts = {name: max(1, int(state["counts"][name])) for name in self._sums}
 
 
 class Table:
@@ -90,11 +90,8 @@ class Table:
 
         Rows that the file should have and has not (it was deleted) cannot be brought back; the rest goes on.
         """
-        found: list[dict[str, str]] = []
-        if table_exists(self.path):
-            with self.path.open(newline="") as file:
-                found = list(csv.DictReader(file))
-        self.columns = list(state["columns"])
+        found = list(read_rows(self.path))
+        self.columns = [str(name) for name in state["columns"]]
         kept = found[: int(state["rows"])]
         self.rows = [{name: row[name] for name in self.columns if row.get(name)} for row in kept]
         if self.columns:
@@ -138,7 +135,7 @@ class Lines:
 
     def restore(self, state: int) -> int:
         """Cut the file back to `state` lines; returns how many were dropped."""
-        lines = self.path.read_text().splitlines(keepends=True) if table_exists(self.path) else []
+        lines = list(read_lines(self.path))
         if self.path.exists():
             write_atomically(self.path, "".join(lines[:state]))
         self.count = state

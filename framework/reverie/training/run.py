@@ -17,6 +17,7 @@ import torch
 from reverie.assembly.build import build_agent, build_environment, build_learners
 from reverie.assembly.probe import probe
 from reverie.errors import RecipeError, ReverieError, RunError
+from reverie.recipes.locate import printable
 from reverie.recipes.lock import write_lock
 from reverie.recipes.prepare import prepare
 from reverie.recipes.recipe import Recipe
@@ -42,6 +43,11 @@ RUN_DIR = "REVERIE_RUN_DIR"
 
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 """Errors that are the disk's, whichever file they name."""
+
+_MISFIT = (
+    ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError
+)  # fmt: skip
+"""What values of the right form, but of another run, make of the code that meets them first."""
 
 _DISTRIBUTED = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE")
 """What Lightning sets for the processes that it starts."""
@@ -245,6 +251,13 @@ def _fit(
         with quiet_lightning(), _together(folder, settings.trainer.devices):
             trainer = make_trainer(recipe, folder, keeper, [*callbacks, *_of_plugins(recipe), shown], loggers)
             trainer.fit(module, datamodule=data)
+    except _MISFIT as error:
+        if not keeper.unproven:
+            raise
+        raise RunError(
+            f"{folder.path} cannot be gone on with: what its checkpoint holds does not work in this run "
+            f"({type(error).__name__}: {printable(error, 200)}). `reverie --debug resume` shows where"
+        ) from error
     finally:
         shown.close()
         data.close()

@@ -14,6 +14,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from reverie.errors import RunError
+from reverie.recipes.locate import printable
 from reverie.training.durable import (
     free_bytes,
     make_folder,
@@ -134,14 +135,14 @@ class RunFolder:
         except Timeout:
             raise RunError(f"{self.path} is in use by {self._holder()}; wait until it ends, or stop it") from None
         except OSError as error:
-            raise RunError(f"{self.path} cannot be written: {error.strerror or error}") from error
+            raise RunError(f"{self.path / '.lock'} cannot be written: {error.strerror or error}") from error
         try:
             holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": _now()}
             write_atomically(self.path / _HOLDER, json.dumps(holder))
         except OSError as error:
             self._lock.release()
             raise RunError(
-                f"{self.path} cannot be written ({free_bytes(self.path)}): {error.strerror or error}"
+                f"{self.path / _HOLDER} cannot be written ({free_bytes(self.path)}): {error.strerror or error}"
             ) from error
 
     def unlock(self) -> None:
@@ -171,15 +172,18 @@ class RunFolder:
     def _holder(self) -> str:
         try:
             holder = read_json(self.path / _HOLDER)
-            named = f"process {holder['pid']} on {holder['host']} since {holder['since']}"
-            ended = holder["host"] == socket.gethostname() and not _alive(int(holder["pid"]))
+            pid, host, since = int(holder["pid"]), printable(holder["host"]), printable(holder["since"])
+            named = f"process {pid} on {host} since {since}"
+            ended = host == socket.gethostname() and not _alive(pid)
             return f"{named}, which has ended, but left a process behind that holds on to it" if ended else named
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, OverflowError):
             return "another process"
 
 
 def _alive(pid: int) -> bool:
     """Whether there is such a process on this machine."""
+    if pid <= 0:
+        raise ValueError(f"{pid} is not the number of a process")
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -21,7 +21,7 @@ from reverie.training.checkpoint import (
     list_checkpoints,
     open_checkpoint,
 )
-from reverie.training.checkpoint.folder import TRAINING
+from reverie.training.checkpoint.folder import TRAINING, are_counters
 from reverie.training.checkpoint.randomness import capture, reinstate
 from reverie.training.durable import free_bytes
 from reverie.training.faults import require_finite
@@ -90,6 +90,7 @@ class Saver:
         Raises:
             CheckpointFault: if there are checkpoints, but none can be used.
         """
+        self.writer.next_path()  # or everything that is learned from here on could not be saved
         skipped = []
         for path in list_checkpoints(self.folder.checkpoints):
             try:
@@ -214,6 +215,8 @@ class Saver:
         module = self.module
         if shared["world"] != module.world.size:
             raise RunError(f"this run was trained by {shared['world']} processes, not {module.world.size}")
+        if not are_counters(shared["counters"]):
+            raise ValueError("its counters are not numbers from 0 on")
         module.load_state_dict(checkpoint.module_state())
         for optimizer, state in zip(module.raw_optimizers(), shared["optimizers"], strict=True):
             optimizer.load_state_dict(state)

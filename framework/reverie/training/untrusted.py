@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import json
-import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,13 @@ LARGEST_JSON = 16 * 2**20
 
 LARGEST_TABLE = 256 * 2**20
 """Bytes of a table of metrics."""
+
+MOST_ROWS, MOST_CELLS, LONGEST_LINE = 2**20, 2**24, 4 * 2**20
+"""Of a table of metrics: rows, cells that are not empty, and characters of a line. A short cell takes ten times its
+bytes in memory."""
+
+DEEPEST_FOLDER = 16
+"""Levels of folders in a run; ours have three, and loggers of others a few more."""
 
 
 def require_run(run: Path) -> None:
@@ -45,11 +53,14 @@ def refuse_links(run: Path) -> None:
     The folder itself may be reached through links.
 
     Raises:
-        RunError: naming the first one.
+        RunError: naming the first one, or the first folder that lies too deep.
     """
-    for folder, folders, files in os.walk(run):
-        for name in sorted([*folders, *files]):
-            path = Path(folder, name)
+    waiting = [(run, 0)]
+    while waiting:  # a loop: a chain of a thousand folders would be too deep for recursion, os.walk's too
+        folder, depth = waiting.pop()
+        if depth > DEEPEST_FOLDER:
+            raise RunError(f"{folder} is refused: folders of a run are nested no deeper than {DEEPEST_FOLDER} levels")
+        for path in _entries(folder):
             try:
                 mode = path.lstat().st_mode
             except OSError:
@@ -57,6 +68,15 @@ def refuse_links(run: Path) -> None:
             if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
                 kind = "a link" if stat.S_ISLNK(mode) else "a special file"
                 raise RunError(f"{path} is {kind}: a run is used only if it holds nothing but plain files and folders")
+            if stat.S_ISDIR(mode):
+                waiting.append((path, depth + 1))
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []  # removed meanwhile, or nobody may look into it
 
 
 def plain_file(path: Path, largest: int | None = None) -> int:
@@ -86,6 +106,43 @@ def table_exists(path: Path) -> bool:
         return False
     except (OSError, ValueError) as error:
         raise RunError(f"{path} cannot be read: {error}") from error
+
+
+def read_lines(path: Path) -> Iterator[str]:
+    """The lines of a table of metrics, one after the other; none if it is missing.
+
+    Raises:
+        RunError: if it has too many, or too long ones.
+    """
+    if not table_exists(path):
+        return
+    with path.open(newline="", encoding="utf-8", errors="replace") as file:
+        for number in range(MOST_ROWS + 1):
+            line = file.readline(LONGEST_LINE + 1)
+            if not line:
+                return
+            if number == MOST_ROWS or len(line) > LONGEST_LINE:
+                what = f"more than {MOST_ROWS} lines" if number == MOST_ROWS else "a line that is too long"
+                raise RunError(f"{path} is not a table of metrics: it has {what}")
+            yield line
+
+
+def read_rows(path: Path) -> Iterator[dict[str, str]]:
+    """The rows of a CSV table with their cells that are not empty, one after the other; none if it is missing.
+
+    Raises:
+        RunError: if it is no table, or would fill the memory.
+    """
+    cells = 0
+    try:
+        for row in csv.DictReader(read_lines(path)):
+            found = {name: cell for name, cell in row.items() if name and cell and isinstance(cell, str)}
+            cells += len(row)
+            if cells > MOST_CELLS:
+                raise RunError(f"{path} is not a table of metrics: it has more than {MOST_CELLS} cells")
+            yield found
+    except csv.Error as error:
+        raise RunError(f"{path} is not a table of metrics: {error}") from error
 
 
 def read_json(path: Path, largest: int = LARGEST_JSON) -> Any:

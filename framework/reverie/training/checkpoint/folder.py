@@ -26,7 +26,9 @@ WEIGHTS = "weights.safetensors"
 EXTRA = "extra.pt"
 TRAINING = "training.pt"
 _KEYS = {"schema", "written", "versions", "counters", "files", "sha256"}
-_NAME = re.compile(r"checkpoint-(\d{8})")
+LAST = 99_999_999
+"""The largest number in a checkpoint's name."""
+_NAME = re.compile(r"checkpoint-([0-9]{8})")
 _FILE = re.compile(r"[a-z0-9][a-z0-9.-]*")
 
 
@@ -85,7 +87,7 @@ class Checkpoint:
     def _tensors(self, file: str) -> dict[str, Tensor]:
         try:
             return read_tensors(self.path / file)
-        except (OSError, SafetensorError, ValueError) as error:
+        except (OSError, SafetensorError, ValueError, MemoryError) as error:
             raise CheckpointFault(f"{self.path / file} cannot be read: {_first_line(error)}") from error
 
 
@@ -178,7 +180,7 @@ def _manifest(path: Path) -> dict[str, Any]:
         found = manifest["schema"]
         files = manifest["files"]
         counters = manifest["counters"]
-        shaped = all({"size", "sha256"} <= facts.keys() for facts in files.values()) and _are_counters(counters)
+        shaped = all({"size", "sha256"} <= facts.keys() for facts in files.values()) and are_counters(counters)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointFault(f"{file} is missing or not a manifest: {_first_line(error)}") from error
     if found != SCHEMA:
@@ -198,7 +200,7 @@ def manifest_digest(manifest: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
-def _are_counters(counters: Any) -> bool:
+def are_counters(counters: Any) -> bool:
     """Whether this is a table of plain numbers: they are shown, and compared with limits."""
     return isinstance(counters, dict) and all(
         isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 2**62

@@ -12,10 +12,12 @@ from typing import Any
 
 from reverie.training.checkpoint.folder import (
     EXTRA,
+    LAST,
     MANIFEST,
     SCHEMA,
     TRAINING,
     WEIGHTS,
+    CheckpointFault,
     list_checkpoints,
     manifest_digest,
     serial,
@@ -60,7 +62,7 @@ class CheckpointWriter:
         Returns:
             The folder, in place and durable.
         """
-        staged, target = self.root / _STAGING, self._target()
+        staged, target = self.root / _STAGING, self.next_path()
         if world.first:
             remove_folder(staged)
             make_folder(staged)
@@ -88,9 +90,17 @@ class CheckpointWriter:
         """Give back the room of a checkpoint that could not be finished."""
         remove_folder(self.root / _STAGING)
 
-    def _target(self) -> Path:
+    def next_path(self) -> Path:
+        """Where the next checkpoint goes.
+
+        Raises:
+            CheckpointFault: if there is no number left for it.
+        """
         existing = list_checkpoints(self.root)
-        return self.root / f"checkpoint-{(serial(existing[0]) if existing else 0) + 1:08d}"
+        number = (serial(existing[0]) if existing else 0) + 1
+        if number > LAST:
+            raise CheckpointFault(f"{existing[0]} has the last number that a checkpoint can have: remove or rename it")
+        return self.root / f"checkpoint-{number:08d}"
 
     def _shared(self, staged: Path, module: Mapping[str, Any], training: Mapping[str, Any]) -> None:
         weights, extra = pack(module)

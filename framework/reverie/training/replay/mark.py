@@ -12,6 +12,9 @@ from reverie.errors import RunError
 CHUNK_NAME = re.compile(r"stream-(\d{5})-(\d{12})-(\d{6})-([0-9a-f]{12})\.npz")
 """Stream, first row within the stream, rows, and the beginning of the file's sha256."""
 
+MOST_STREAMS = 100_000
+"""As many as five digits can number."""
+
 
 @dataclass(frozen=True)
 class ChunkMark:
@@ -74,6 +77,8 @@ class ReplayMark:
                 raise RunError(f"the replay mark has version {data['version']!r}; this Reverie reads version 1")
             chunks = tuple(_chunk(*entry) for entry in data["chunks"])
             mark = cls(chunks, _count(data["next_id"]), _count(data["streams"]))
+            if mark.streams > MOST_STREAMS:
+                raise ValueError(f"{mark.streams} streams, more than their names can tell apart")
         except (KeyError, TypeError, ValueError) as error:
             raise RunError(f"the replay mark is malformed: {type(error).__name__}: {error}") from error
         mark._check_order()

@@ -39,6 +39,12 @@ def small(*changes: str, without: tuple[str, ...] = ()) -> tuple[str, ...]:
     return (*(line for line in TINY if not line.startswith((*named, *without))), *changes)
 
 
+def general(*changes: str) -> tuple[str, ...]:
+    """The lines of `small` that suit every recipe, and others behind them."""
+    keys = ("env", "replay", "evaluation", "logging", "checkpoints", "trainer")
+    return (*(line for line in TINY if line.partition("=")[0].partition(".")[0] in keys), *changes)
+
+
 PENDULUM = small("env=pendulum")
 PICTURES = ("env=cartpole_pixels", "env.image_size=16", "encoder.depth=2", "decoder.depth=2")
 CEM = (
@@ -50,6 +56,11 @@ CEM = (
     "planner.warm_start=true",
 )
 LONG_TICKS = ("environments.count=3", "stages.1.collect.steps=4", "stages.1.ratio=9", "checkpoints.ticks=2")
+ENSEMBLE = (
+    *("dynamics.members=3", "dynamics.units=8", "dynamics.layers=1", "heads.reward.units=8", "heads.reward.layers=1"),
+    *("heads.continue.units=8", "stages.0.until.agent_steps=20", "stages.1.collect.steps=2", "stages.1.ratio=6"),
+    *("stages.1.until.env_steps=40", *CEM[1:]),
+)
 NO_STAGES = ("stages",)
 NO_GRADIENTS = ("stages", "learners", "replay", "decoder", "heads")
 
@@ -63,6 +74,7 @@ FAMILIES: dict[str, Family] = {
     "stages and rounds": Family("staged.yaml", small(without=NO_STAGES)),
     "no gradients": Family("climb.yaml", small(without=NO_GRADIENTS), (CLIMB,)),
     "several environments, long ticks": Family("dreamer_categorical", small(*LONG_TICKS)),
+    "an ensemble over observations": Family("pets", general(*ENSEMBLE)),
     "workers": Family("dreamer", small("environments.workers=processes", "environments.count=2")),
 }
 """Name to recipe."""

@@ -22,6 +22,7 @@ from reverie.training.checkpoint import (
     open_checkpoint,
 )
 from reverie.training.checkpoint.folder import TRAINING, are_counters
+from reverie.training.checkpoint.optimizers import load_optimizer
 from reverie.training.checkpoint.randomness import capture, reinstate
 from reverie.training.durable import free_bytes
 from reverie.training.faults import require_finite
@@ -219,7 +220,7 @@ class Saver:
             raise ValueError("its counters are not numbers from 0 on")
         module.load_state_dict(checkpoint.module_state())
         for optimizer, state in zip(module.raw_optimizers(), shared["optimizers"], strict=True):
-            optimizer.load_state_dict(state)
+            load_optimizer(optimizer, state)
         for name, value in asdict(Counters(**shared["counters"])).items():
             setattr(module.counters, name, type(getattr(module.counters, name))(value))
         module.cursor.restore(shared["cursor"])

@@ -18,6 +18,8 @@ import numpy as np
 import torch
 from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker, TimeLimit
 
+from reverie.training.checkpoint.randomness import require_sound
+
 
 def read_snapshot(env: gym.Env[Any, Any]) -> dict[str, Any] | None:
     """The state of `env`, in containers that `torch.load(weights_only=True)` takes; None where it offers none."""
@@ -44,6 +46,7 @@ def write_snapshot(env: gym.Env[Any, Any], snapshot: Mapping[str, Any]) -> bool:
     try:
         inner.set_state(_from_plain(snapshot["state"]))
         if drawn is not None:
+            require_sound(drawn)
             inner.np_random.bit_generator.state = _from_plain(drawn)
         back = _equal(_to_plain(inner.get_state()), snapshot["state"])
     except Exception:  # noqa: BLE001 - another version of the environment, or another generator: play it again

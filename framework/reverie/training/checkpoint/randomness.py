@@ -22,11 +22,32 @@ def capture() -> dict[str, Any]:
 
 
 def reinstate(state: Mapping[str, Any]) -> None:
-    """Undo everything since `capture`. States of GPUs that are not here are left out."""
+    """Undo everything since `capture`. States of GPUs that are not here are left out.
+
+    Raises:
+        ValueError: for states that are none.
+    """
     version, words, gauss = state["python"]
     random.setstate((version, tuple(words), gauss))
     name, keys, position, has_gauss, cached = state["numpy"]
+    require_sound({"bit_generator": name, "state": {"pos": position}})
     np.random.set_state((name, np.array(keys, dtype=np.uint32), position, has_gauss, cached))
     torch.set_rng_state(state["torch"])
     if state["cuda"] and len(state["cuda"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(state["cuda"])
+
+
+def require_sound(state: Mapping[str, Any]) -> None:
+    """Refuse a state of a NumPy generator whose position lies outside of its buffer: NumPy reads there without looking.
+
+    Args:
+        state: as `bit_generator.state` gives it.
+
+    Raises:
+        ValueError: for such a one.
+    """
+    inner = state.get("state")
+    position = inner.get("pos", 0) if isinstance(inner, Mapping) else 0
+    for name, value, most in (("pos", position, 624), ("buffer_pos", state.get("buffer_pos", 0), 4)):
+        if not isinstance(value, int) or not 0 <= value <= most:
+            raise ValueError(f"{name} of a random generator is {value!r}, outside of its buffer")

@@ -1,0 +1,59 @@
+"""State of optimizers from files: believed only where it fits the parameters.
+
+The fused kernels of torch take sizes and layout for granted. A tensor of a checkpoint that is smaller than its
+parameter, or a view of a few numbers, would have them write into memory that belongs to others.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+_SINGLE = {"step", "mu_product", "eta", "mu"}
+"""Entries of torch's optimizers that are one number per parameter; all others have the parameter's shape."""
+
+
+def load_optimizer(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
+    """`optimizer.load_state_dict(state)`, checked.
+
+    Raises:
+        ValueError: for options of another kind than the optimizer's own, and for tensors that do not fit.
+    """
+    before = [dict(group) for group in optimizer.param_groups]
+    optimizer.load_state_dict(dict(state))
+    for mine, theirs in zip(before, optimizer.param_groups, strict=True):
+        for name, value in mine.items():
+            if name != "params" and not _alike(value, theirs[name]):
+                raise ValueError(f"the option {name} of an optimizer does not fit")
+    trusting = any(group.get("fused") for group in optimizer.param_groups)
+    for parameter, entries in optimizer.state.items():
+        for name, value in entries.items():
+            if not isinstance(value, Tensor):
+                continue
+            if value.shape == parameter.shape:
+                entries[name] = _laid_out_as(parameter, value)
+            elif trusting and not (name in _SINGLE and value.numel() == 1):
+                raise ValueError(f"{name} of an optimizer is {tuple(value.shape)} for {tuple(parameter.shape)}")
+
+
+def _laid_out_as(parameter: Tensor, value: Tensor) -> Tensor:
+    return torch.empty_like(parameter, dtype=value.dtype, device=value.device, requires_grad=False).copy_(value)
+
+
+def _alike(mine: Any, theirs: Any) -> bool:
+    """Whether a schedule may have made the one into the other: switches stay, numbers are numbers."""
+    if isinstance(mine, list | tuple):
+        fits = isinstance(theirs, list | tuple) and len(mine) == len(theirs)
+        return fits and all(map(_alike, mine, theirs))
+    if isinstance(mine, Tensor):
+        return isinstance(theirs, Tensor) and mine.shape == theirs.shape
+    if isinstance(mine, bool | str) or mine is None:
+        return bool(type(mine) is type(theirs) and mine == theirs)
+    if isinstance(mine, int | float):
+        return isinstance(theirs, int | float) and not isinstance(theirs, bool) and math.isfinite(theirs)
+    return True

@@ -13,7 +13,7 @@ from reverie.dreaming.registry import announce
 if TYPE_CHECKING:
     from reverie.api import dream_env, load, real_env, resume, train
     from reverie.errors import EnvironmentFault, NumericalFault, PluginError, Problem, ReverieError
-    from reverie.extension.config import ActorConfig, Config, LearnerConfig, PlannerConfig
+    from reverie.extension.config import ActorConfig, Config, DataConfig, LearnerConfig, PlannerConfig
     from reverie.extension.spec import API_VERSION, ComponentSpec, Needs, hookimpl
 
 __version__ = "0.1.0"
@@ -22,6 +22,7 @@ __all__ = [
     "ActorConfig",
     "ComponentSpec",
     "Config",
+    "DataConfig",
     "EnvironmentFault",
     "LearnerConfig",
     "Needs",
@@ -45,6 +46,7 @@ _LAZY = {
     "hookimpl": "reverie.extension.spec",
     "ActorConfig": "reverie.extension.config",
     "Config": "reverie.extension.config",
+    "DataConfig": "reverie.extension.config",
     "LearnerConfig": "reverie.extension.config",
     "PlannerConfig": "reverie.extension.config",
     "EnvironmentFault": "reverie.errors",

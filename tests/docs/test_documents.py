@@ -29,6 +29,7 @@ DOCUMENTS = [
     "docs/recipes/dreamer.md",
     "docs/environments.md",
     "docs/dream_env.md",
+    "docs/offline.md",
 ]
 LONG = ["docs/planners.md"]
 """Their commands take minutes."""

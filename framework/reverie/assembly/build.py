@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from torch import Tensor, nn
 
 from reverie.assembly.agent import Agent
+from reverie.assembly.data import absent_environment
 from reverie.assembly.weights import transplant
 from reverie.contracts.behaviour import Actor, Carry, Imagination, Planner, SearchPlanner
+from reverie.contracts.data import DataSource
 from reverie.contracts.environment import EnvironmentFactory
 from reverie.contracts.latent import Latent
 from reverie.contracts.learner import ExternalLearner, Learner
@@ -23,11 +25,19 @@ if TYPE_CHECKING:
 
 
 def build_environment(recipe: Recipe) -> EnvironmentFactory:
-    """The factory in the slot `env`."""
+    """The factory in the slot `env`; without one, the spaces of the data in its place."""
+    if recipe.choice("env") is None and recipe.choice("data") is not None:
+        return absent_environment(recipe.data_facts or build_data(recipe))
     factory: EnvironmentFactory = _make(_chosen(recipe, "env"), EnvironmentFactory)
     if factory.action.repeat != factory.action_repeat:  # told once, by the factory; components read it in the spec
         factory.action = replace(factory.action, repeat=factory.action_repeat)
     return factory
+
+
+def build_data(recipe: Recipe) -> DataSource:
+    """The source in the slot `data`."""
+    source: DataSource = _make(_chosen(recipe, "data"), DataSource)
+    return source
 
 
 def build_agent(recipe: Recipe, observation: ObservationSpec, action: ActionSpec, *, transplants: bool = True) -> Agent:

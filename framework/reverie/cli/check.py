@@ -87,11 +87,13 @@ def _probe(recipe: "Recipe") -> list[Problem]:
 
     from reverie.assembly.build import build_agent, build_environment, build_learners
     from reverie.assembly.probe import probe
+    from reverie.training.offline import surveyed
 
     if recipe.choice("external") is not None:
         return []
     torch.manual_seed(0)
     try:
+        recipe = surveyed(recipe)
         factory = build_environment(recipe)
         agent = build_agent(recipe, factory.observation, factory.action)
         return list(probe(recipe, agent, build_learners(recipe, agent)))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from reverie.cli.console import clean, current_plugins, print_json, say, styled, table
+from reverie.errors import ReverieError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -81,6 +82,8 @@ def evaluate(
     count, first = episodes or protocol.episodes, protocol.seed if seed is None else seed
     chosen: Any = protocol.mode if mode is None else mode.value
     report: WorldModelReport | None = None
+    if opened.plays_nowhere:
+        return _show_recorded(opened, world_model, as_json, chosen, first)
     if world_model:
         results, report = _judged(opened, episodes=count, seed=first, mode=chosen)
     else:
@@ -92,6 +95,30 @@ def evaluate(
         print_json(_as_data(opened, results, report))
     else:
         _show(opened, results, report)
+    return None
+
+
+def _show_recorded(opened: "Opened", world_model: bool, as_json: bool, mode: Any, seed: int) -> None:
+    """A run that has only data: its model is judged on the episodes that nothing learned from."""
+    from reverie.cli.world_model import show_world_model
+    from reverie.evaluation.judged import judge_recorded
+
+    if not world_model:
+        raise ReverieError(
+            f"{opened.run} learned from recorded data and has no environment to be played in; add --world-model to "
+            "judge its model on held-out episodes, or name an environment, such as env=cartpole"
+        )
+    recordings = opened.held_out()
+    learners = [choice.config for choice in opened.recipe.group("learners").values()]
+    report = judge_recorded(opened.agent, recordings, learners, mode=mode, seed=seed)
+    if as_json:
+        print_json({**_about(opened), "world_model": report.as_json()})
+        return
+    say(f"{opened.recipe.name} on recorded data", "bold")
+    updates = opened.checkpoint.counters.get("updates", 0)
+    say(f"{opened.run}, {opened.checkpoint.name} ({updates:,} updates)", "dim")
+    say()
+    show_world_model(report)
 
 
 def _judged(opened: "Opened", **options: Any) -> "tuple[dict[str, EvaluationResult], WorldModelReport]":
@@ -112,16 +139,22 @@ def _as_data(
     opened: "Opened", results: "dict[str, EvaluationResult]", report: "WorldModelReport | None"
 ) -> dict[str, Any]:
     data = {
+        **_about(opened),
+        **_main(results).as_json(),
+        "random": results["random"].as_json() if "random" in results else None,
+    }
+    return data if report is None else {**data, "world_model": report.as_json()}
+
+
+def _about(opened: "Opened") -> dict[str, Any]:
+    return {
         "run": opened.run,
         "recipe": opened.recipe.name,
         "environment": opened.environment,
         "planner": opened.planner,
         "checkpoint": opened.checkpoint.name,
         "env_steps": opened.checkpoint.counters.get("env_steps"),
-        **_main(results).as_json(),
-        "random": results["random"].as_json() if "random" in results else None,
     }
-    return data if report is None else {**data, "world_model": report.as_json()}
 
 
 def _main(results: "dict[str, EvaluationResult]") -> "EvaluationResult":

@@ -3,6 +3,7 @@
 from reverie.contracts.agent import AgentParts
 from reverie.contracts.batch import Batch
 from reverie.contracts.behaviour import Act, Actor, Carry, Imagination, Planner, ScoreBy, SearchPlanner, Trajectory
+from reverie.contracts.data import DataSource, Episode
 from reverie.contracts.environment import EnvironmentFactory
 from reverie.contracts.freezing import frozen, thawed
 from reverie.contracts.latent import Latent
@@ -33,11 +34,13 @@ __all__ = [
     "Carry",
     "Context",
     "Counters",
+    "DataSource",
     "Decoder",
     "Distribution",
     "Dynamics",
     "Encoder",
     "EnvironmentFactory",
+    "Episode",
     "EpisodeResult",
     "ExternalLearner",
     "Head",

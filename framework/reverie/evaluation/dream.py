@@ -63,7 +63,8 @@ def dream(
     checkpoint: str | None = None,
     plugins: Plugins | None = None,
 ) -> Film:
-    """Play held-out episodes with a run's policy, dream them open-loop, and write the video.
+    """Play held-out episodes with a run's policy, dream them open-loop, and write the video. A run that learned from
+    recorded data and has no environment dreams the episodes that it held out.
 
     Args:
         run: the folder of a trained run.
@@ -85,8 +86,11 @@ def dream(
         raise ReverieError("episodes, context, horizon and fps must be at least 1")
     opened = reopen(run, overrides, checkpoint=checkpoint, plugins=plugins)
     first = opened.recipe.settings.evaluation.seed if seed is None else seed
-    seeds = range(first, first + episodes)
-    recordings = record(opened.agent, opened.factory, seeds, mode=mode, max_steps=context + horizon - 1)
+    if opened.plays_nowhere:
+        recordings = [one.head(context + horizon) for one in opened.held_out()[:episodes]]
+    else:
+        seeds = range(first, first + episodes)
+        recordings = record(opened.agent, opened.factory, seeds, mode=mode, max_steps=context + horizon - 1)
     dreams = [_dreamed(opened, recording, context, horizon, mode) for recording in recordings]
     scenes, notes = scenes_of(opened, dreams)
     target = out or opened.run / "videos" / "dream.mp4"

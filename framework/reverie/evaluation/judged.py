@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from reverie.contracts.environment import EnvironmentFactory
 from reverie.contracts.policy import Policy
 from reverie.evaluation.episodes import Mode
 from reverie.evaluation.protocol import EvaluationResult, evaluate
-from reverie.evaluation.recording import Recorder
+from reverie.evaluation.recording import Recorder, Recording
 from reverie.evaluation.world_model import WorldModelReport, judge
 from reverie.evaluation.world_model.discounts import discounts_of
 
@@ -47,13 +47,28 @@ def evaluate_and_judge(
         should_stop=should_stop,
         watch=recorder.watch,
     )
-    discounts = discounts_of(learners, factory.action_repeat)
-    report = judge(
-        agent,
-        recorder.recordings(),
-        discount=discounts.value,
-        continue_discount=discounts.cont,
-        mode=mode,
-        seed=seed,
-    )
+    recordings = recorder.recordings()
+    report = judge_recorded(agent, recordings, learners, repeat=factory.action_repeat, mode=mode, seed=seed)
     return result, report
+
+
+def judge_recorded(
+    agent: Any,
+    recordings: Sequence[Recording],
+    learners: Iterable[Any],
+    *,
+    repeat: int = 1,
+    mode: Mode = "mode",
+    seed: int = 0,
+) -> WorldModelReport:
+    """Judge the world model on episodes that nothing learned from.
+
+    Args:
+        agent: an assembled `Agent`.
+        recordings: at least one.
+        learners: the options of the recipe's learners, which say how values are discounted.
+        repeat: frames of one decision.
+        mode, seed: as for `evaluate`.
+    """
+    discounts = discounts_of(learners, repeat)
+    return judge(agent, recordings, discount=discounts.value, continue_discount=discounts.cont, mode=mode, seed=seed)

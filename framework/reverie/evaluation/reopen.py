@@ -10,10 +10,12 @@ from typing import Any
 
 from reverie.assembly.agent import Agent
 from reverie.assembly.build import build_environment, build_external
+from reverie.assembly.data import without_environment
 from reverie.assembly.load import load_agent
 from reverie.contracts.environment import EnvironmentFactory
 from reverie.contracts.policy import Policy
 from reverie.errors import Problem, RecipeError, RunError
+from reverie.evaluation.recording import Recording
 from reverie.extension.manager import Plugins, load_plugins
 from reverie.extension.names import suggest
 from reverie.recipes.from_run import LOCK_FILE
@@ -21,6 +23,7 @@ from reverie.recipes.prepare import prepare
 from reverie.recipes.recipe import Recipe
 from reverie.training.checkpoint import checkpoint_of
 from reverie.training.checkpoint.folder import Checkpoint
+from reverie.training.offline import held_out_recordings
 from reverie.training.untrusted import require_run
 
 SWAPPABLE = ("planner", "env")
@@ -66,6 +69,22 @@ class Opened:
         if choice is None:
             return "no environment"
         return str(getattr(choice.config, "id", choice.name))
+
+    @property
+    def plays_nowhere(self) -> bool:
+        """Whether it learned from recorded data and no environment is named."""
+        return without_environment(self.factory)
+
+    def held_out(self) -> list[Recording]:
+        """The recorded episodes that nothing learned from.
+
+        Raises:
+            RunError: if there are none.
+        """
+        found = held_out_recordings(self.run, self.agent.observation, self.agent.action)
+        if not found:
+            raise RunError(f"{self.run} holds no recorded episode back (data.held_out); name an environment instead")
+        return found
 
     @property
     def planner(self) -> str | None:

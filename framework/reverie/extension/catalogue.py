@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _CONTRACTS = {
     "env": "EnvironmentFactory",
+    "data": "DataSource",
     "encoder": "Encoder",
     "dynamics": "Dynamics",
     "decoder": "Decoder",

@@ -27,6 +27,14 @@ class Config(BaseModel):
         return Needs()
 
 
+class DataConfig(Config):
+    """What the options of every data source share."""
+
+    held_out: float = Field(default=0.1, ge=0, lt=1)
+    """Part of the episodes that nothing learns from, kept in the run for the metrics of the world model: evenly spread,
+    at least one where there are two."""
+
+
 class ActorConfig(Config):
     """What every actor's options share (nothing yet: the type marks the kind)."""
 

@@ -46,6 +46,7 @@ EXTRAS: tuple[Extra, ...] = (
     Extra("atari", ("ale_py",), "Atari environments"),
     Extra("minigrid", ("minigrid",), "MiniGrid environments"),
     Extra("minatar", ("minatar",), "MinAtar environments"),
+    Extra("minari", ("minari", "h5py"), "Minari data sets"),
     Extra("box2d", ("Box2D",), "Box2D environments (CarRacing, LunarLander, BipedalWalker)"),
 )
 """The optional extras of the distribution `reverie`, as in its pyproject.toml."""
@@ -58,7 +59,8 @@ def _builtin(name: str, **components: tuple[str, ...]) -> KnownPlugin:
 
 
 KNOWN_PLUGINS: tuple[KnownPlugin, ...] = (
-    _builtin("gym", env=("gym",)),
+    _builtin("gym", env=("gym",), data=("minari",)),
+    _builtin("episodes", data=("episodes",)),
     _builtin(
         "perception",
         encoder=("auto", "vector", "image"),

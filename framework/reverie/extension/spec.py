@@ -17,6 +17,7 @@ hookimpl = pluggy.HookimplMarker("reverie")
 KINDS: Mapping[str, str] = MappingProxyType(
     {
         "env": "makes Gymnasium environments in the standard form",
+        "data": "gives recorded episodes to learn from, beside or in place of an environment",
         "encoder": "turns observations into an embedding",
         "dynamics": "filters embeddings into latent states and imagines the next ones",
         "decoder": "turns the code of a latent state into distributions over observations",

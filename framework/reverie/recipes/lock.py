@@ -38,6 +38,8 @@ def lock_data(recipe: Recipe) -> dict[str, Any]:
     data: dict[str, Any] = {"lock": {"schema": SCHEMA, "recipe": recipe.name}}
     if local := _local_plugins(recipe):
         data["lock"]["local_plugins"] = local
+    if recipe.data_facts is not None and recipe.choice("data") is not None:
+        data["lock"]["data"] = recipe.data_facts.model_dump(mode="json")
     data.update(recipe.settings.model_dump(mode="json"))
     for slot, choice in recipe.choices.items():
         *group, name = key_of(slot)

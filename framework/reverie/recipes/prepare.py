@@ -12,6 +12,7 @@ from reverie.extension.names import suggest
 from reverie.recipes import overrides as command_line
 from reverie.recipes.chain import Chain
 from reverie.recipes.compose import Composition, compose
+from reverie.recipes.data_facts import facts_of_lock
 from reverie.recipes.locate import Document, printable, read_document, shown
 from reverie.recipes.lock import check_lock
 from reverie.recipes.recipe import Recipe
@@ -99,6 +100,8 @@ def _validated(
     lock = composition.document.data.get("lock")
     notes, faults = check_lock(lock, composition.document.where(("lock",)), plugins) if lock is not None else ([], [])
     problems += faults
+    facts, faults = facts_of_lock(lock, composition.document.where(("lock",)))
+    problems += faults
     values, faults = settings(composition)
     validator = Validator(composition, plugins.catalogue, values.size)
     choices = validator.choices()
@@ -112,9 +115,16 @@ def _validated(
         notes=[*notes, *composition.notes],
         overrides=tuple(overrides),
         origins={shown(layer.document.path): layer.document.sha256 for layer in composition.layers},
+        data_facts=facts if not _other_data(overrides) else None,
         places={dotted(key): composition.where(key) for key in leaves(composition.data)},
     )
     return result, problems, validator.refused
+
+
+def _other_data(overrides: Sequence[str]) -> bool:
+    """Whether the command line names other data than a lock does."""
+    keys = {override.partition("=")[0].strip().lstrip("+~") for override in overrides}
+    return any(key == "data" or (key.startswith("data.") and key != "data.held_out") for key in keys)
 
 
 def _in_order(problems: Sequence[Problem]) -> list[Problem]:

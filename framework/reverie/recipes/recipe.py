@@ -8,6 +8,7 @@ from reverie.extension.catalogue import Component
 from reverie.extension.config import Config, LearnerConfig
 from reverie.extension.manager import Plugins
 from reverie.extension.spec import Needs
+from reverie.recipes.data_facts import DataFacts
 from reverie.recipes.schema import Settings
 
 MODEL_SLOTS = ("encoder", "dynamics", "decoder", "decoders", "heads", "objectives", "actor")
@@ -62,6 +63,7 @@ class Recipe:
         overrides: the command line that it was prepared with.
         origins: for the files it was composed of, path and sha256.
         places: for every key of `resolved` (dotted), where it was set.
+        data_facts: what is known of the data in the slot `data`: from a lock, or from having looked through it.
     """
 
     name: str
@@ -73,6 +75,7 @@ class Recipe:
     overrides: tuple[str, ...] = field(compare=False, default=())
     origins: Mapping[str, str] = field(compare=False, default_factory=dict)
     places: Mapping[str, str] = field(compare=False, repr=False, default_factory=dict)
+    data_facts: DataFacts | None = field(compare=False, default=None)
 
     def choice(self, slot: str) -> Choice | None:
         """What a slot holds, or None."""

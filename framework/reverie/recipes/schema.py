@@ -212,7 +212,8 @@ class Evaluation(Config):
     """The protocol of evaluations during training and of `reverie evaluate`."""
 
     every: int | None = Field(default=None, gt=0)
-    """Environment steps between evaluations during training; null evaluates only at the end."""
+    """Environment steps between evaluations during training (updates, in a run without an environment); null evaluates
+    only at the end."""
     episodes: int = Field(default=5, gt=0, le=10_000)
     """Episodes per evaluation, played side by side."""
     mode: Literal["mode", "sample"] = "mode"
@@ -251,7 +252,7 @@ class Logging(Config):
     """What is written while training."""
 
     every: int = Field(default=250, gt=0)
-    """Environment steps between lines of metrics."""
+    """Environment steps between lines of metrics; updates in stages that step no environment."""
     tensorboard: bool = True
     """Write TensorBoard files under `metrics/`."""
 

@@ -13,6 +13,7 @@ KeyPath = tuple[str | int, ...]
 SINGLE: Mapping[str, str] = MappingProxyType(
     {
         "env": "env",
+        "data": "data",
         "encoder": "encoder",
         "dynamics": "dynamics",
         "decoder": "decoder",

@@ -1,6 +1,7 @@
 """Do the parts fit the environment's observations and actions?"""
 
-from reverie.contracts import ActionSpec, EnvironmentFactory, ObservationSpec
+from reverie.assembly.data import absent_environment
+from reverie.contracts import ActionSpec, DataSource, EnvironmentFactory, ObservationSpec
 from reverie.errors import Problem, ReverieError
 from reverie.extension.names import listing
 from reverie.recipes.messages import Locate
@@ -10,21 +11,21 @@ from reverie.recipes.slots import key_of
 
 
 def check_spaces(recipe: Recipe, where: Locate) -> list[Problem]:
-    """Build the environment's factory and compare its spaces with what the components say they can do."""
-    env = recipe.choice("env")
+    """Compare the spaces of the environment, or of the data in its place, with what the components say they can do."""
+    env = recipe.choice("env") or recipe.choice("data")
     if env is None:
         return []
     try:
-        factory: EnvironmentFactory = env.component.load()(env.config)
-        observation, action = factory.observation, factory.action
+        made = _made(recipe, env)
+        observation, action = made.observation, made.action
     except ReverieError as error:
         what, _, rest = str(error).partition("\n")
         fix = rest.strip().removeprefix("why:").removeprefix("fix:").strip()
-        what = what.removeprefix("env: ")
-        return [Problem(f"env ({env.name}): {what}", _place(recipe, where), "env", "", fix)]
+        what = what.removeprefix(f"{env.slot}: ").removeprefix(f"{env.slot} ({env.name}): ")
+        return [Problem(f"{env.slot} ({env.name}): {what}", _place(recipe, env.slot, where), env.slot, "", fix)]
     except Exception as error:  # noqa: BLE001 - environments are other people's code: whatever it raises is the answer
-        what = f"env ({env.name}): it cannot be made: {type(error).__name__}: {error}"
-        return [Problem(what, _place(recipe, where), "env", "", "see --debug for the whole story")]
+        what = f"{env.slot} ({env.name}): it cannot be made: {type(error).__name__}: {error}"
+        return [Problem(what, _place(recipe, env.slot, where), env.slot, "", "see --debug for the whole story")]
     problems = []
     for choice in recipe.choices.values():
         if choice.kind in ("actor", "planner"):
@@ -34,10 +35,18 @@ def check_spaces(recipe: Recipe, where: Locate) -> list[Problem]:
     return problems
 
 
-def _place(recipe: Recipe, where: Locate) -> str:
+def _made(recipe: Recipe, choice: Choice) -> EnvironmentFactory | DataSource:
+    """What has the spaces: of data that a lock knows, the data itself is not needed."""
+    if choice.kind == "data" and recipe.data_facts is not None:
+        return absent_environment(recipe.data_facts)
+    made: EnvironmentFactory | DataSource = choice.component.load()(choice.config)
+    return made
+
+
+def _place(recipe: Recipe, slot: str, where: Locate) -> str:
     """Where an environment that cannot be made was described: the command line, if it had any part in it."""
-    places = {place for key, place in recipe.places.items() if key.startswith("env.")}
-    return PLACE if PLACE in places else where(("env",))
+    places = {place for key, place in recipe.places.items() if key.startswith(f"{slot}.")}
+    return PLACE if PLACE in places else where((slot,))
 
 
 def _actions(recipe: Recipe, choice: Choice, action: ActionSpec, where: Locate) -> list[Problem]:
@@ -65,5 +74,5 @@ def _observations(recipe: Recipe, choice: Choice, observation: ObservationSpec, 
 
 
 def _env(recipe: Recipe) -> str:
-    env = recipe.choices["env"]
-    return f"the environment ({env.name})"
+    env = recipe.choice("env")
+    return f"the environment ({env.name})" if env is not None else f"the data ({recipe.choices['data'].name})"

@@ -128,7 +128,8 @@ class Wiring:
                 "",
                 START,
             )
-        for slot in ("env", *(REQUIRED if not self.filled("external") else ())):
+        recorded = self.filled("data") and not self.filled("external")
+        for slot in (*(() if recorded else ("env",)), *(REQUIRED if not self.filled("external") else ())):
             if not self.filled(slot):
                 names = ", ".join(self.catalogue.names(kind_of(slot) or slot)) or "none is installed"
                 fix = f"add `- {slot}: <component>` to the defaults list; components: {names}"
@@ -249,6 +250,13 @@ class Wiring:
             )
             self.report(
                 (*path, "collect", "policy"), f"stage {stage.name}: there is no {policy} to collect with", "", fix
+            )
+        if policy != "none" and not self.filled("env"):
+            self.report(
+                (*path, "collect", "policy"),
+                f"stage {stage.name}: it collects with policy {policy!r}, and there is no environment to collect in",
+                "this recipe learns from recorded data alone",
+                "write `collect: {policy: none}`, or name an environment: env=...",
             )
         present = self.recipe.model_slots()
         for slot in stage.freeze:

@@ -105,11 +105,11 @@ def api_current(bench: PluginBench) -> None:
 def defaults_construct(bench: PluginBench) -> None:
     """Every config class can be made without arguments.
 
-    Naming a component is enough to use it. Only an environment may ask for an option (which one to make).
+    Naming a component is enough to use it. Only an environment or a data source may ask for an option (which one).
     """
     for spec, config in bench.configs():
         required = [name for name, info in config.model_fields.items() if info.is_required()]
-        if required and spec.kind == "env":
+        if required and spec.kind in ("env", "data"):
             continue
         require(not required, f"{_label(spec)}: {config.__name__} has no default for {', '.join(required)}")
         config()

@@ -22,7 +22,7 @@ from reverie.training.checkpoint.writer import LATEST
 from reverie.training.durable import sync_folder, write_durably
 from reverie.training.replay.files import chunk_files
 from reverie.training.replay.mark import CHUNK_NAME
-from reverie.training.run_folder import RunFolder
+from reverie.training.run_folder import HELD_OUT, RunFolder
 from reverie.training.untrusted import LARGEST_JSON, LARGEST_TABLE
 
 MOST_MEMBERS = 200_000
@@ -82,7 +82,7 @@ def export_run(run: Path, target: Path, *, replay: bool = False) -> Exported:
         _pack(run, files, checkpoint, target)
     finally:
         folder.unlock()
-    return Exported(target, checkpoint.name, sum(_is_chunk(name) for name in files))
+    return Exported(target, checkpoint.name, sum(name.startswith("replay/") for name in files))
 
 
 def _files_of(run: Path, checkpoint: Checkpoint, replay: bool) -> list[str]:
@@ -90,6 +90,8 @@ def _files_of(run: Path, checkpoint: Checkpoint, replay: bool) -> list[str]:
     inside = f"checkpoints/{checkpoint.name}"
     names = [*_TOP, *_TABLES, f"{inside}/manifest.json", *(f"{inside}/{name}" for name in checkpoint.manifest["files"])]
     found = [name for name in names if (run / name).is_file()]
+    if (run / HELD_OUT).is_dir():
+        found += [f"{HELD_OUT}/{path.name}" for path in chunk_files(run / HELD_OUT)]
     if replay and (run / "replay").is_dir():
         found += [f"replay/{path.name}" for path in chunk_files(run / "replay")]
     return found
@@ -202,7 +204,7 @@ def _limit(name: str) -> int | None:
 
 def _is_chunk(name: str) -> bool:
     folder, _, rest = name.partition("/")
-    return folder == "replay" and CHUNK_NAME.fullmatch(rest) is not None
+    return folder in ("replay", HELD_OUT) and CHUNK_NAME.fullmatch(rest) is not None
 
 
 def _refuse_no_room(members: Sequence[zipfile.ZipInfo], folder: Path, file: Path) -> None:
@@ -241,10 +243,12 @@ def _verified(staged: Path, target: Path, file: Path) -> Imported:
     except RunError as error:
         raise RunError(f"{file} is refused: {str(error).replace(f'{staged}/', '')}") from error
     chunks = chunk_files(staged / "replay") if (staged / "replay").is_dir() else []
-    for path in chunks:
+    held = chunk_files(staged / HELD_OUT) if (staged / HELD_OUT).is_dir() else []
+    for path in (*chunks, *held):
         with path.open("rb") as content:
             if _digest(content)[:12] != path.stem[-12:]:
-                raise RunError(f"{file} is refused: replay/{path.name} is not what its name says (sha256)")
+                where = f"{path.parent.name}/{path.name}"
+                raise RunError(f"{file} is refused: {where} is not what its name says (sha256)")
     for folder in ("metrics", "replay", "videos"):
         (staged / folder).mkdir(exist_ok=True)
     if not (staged / "status.json").is_file():

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pytorch_lightning import LightningDataModule
 
+from reverie.assembly.data import without_environment
 from reverie.contracts.environment import EnvironmentFactory
 from reverie.recipes.schema import Settings
 from reverie.training.collector import Collector
@@ -18,6 +19,7 @@ from reverie.training.replay import Replay
 
 if TYPE_CHECKING:
     from reverie.assembly.agent import Agent
+    from reverie.training.offline import Recorded
 
 TICKS_PER_EPOCH = 1_000
 
@@ -47,6 +49,7 @@ class OnlineData(LightningDataModule):
         factory: makes the environments.
         folder: of the replay; each process has a part of its own.
         tolerance: what faults are put up with; none by default.
+        recorded: data that fills a stream of its own, behind those of the environments.
     """
 
     environments: VectorEnvironments
@@ -60,9 +63,11 @@ class OnlineData(LightningDataModule):
         factory: EnvironmentFactory,
         folder: Path,
         tolerance: Tolerance | None = None,
+        recorded: Recorded | None = None,
     ) -> None:
         super().__init__()
         self.tolerance = tolerance or Tolerance()
+        self.recorded = recorded
         self.settings, self.agent, self.factory, self.folder = settings, agent, factory, folder
         self.ready = False
 
@@ -73,13 +78,24 @@ class OnlineData(LightningDataModule):
         rank = self.trainer.global_rank if self.trainer is not None else 0
         options = self.settings.environments
         seed = self.settings.seed if rank == 0 else key(self.settings.seed, "rank", rank) & 0x7FFFFFFF
+        count = 0 if without_environment(self.factory) else options.count
         self.environments = VectorEnvironments(
-            self.factory, options.count, options.workers, options.timeout, seed, tolerance=self.tolerance
+            self.factory, count, options.workers, options.timeout, seed, tolerance=self.tolerance
         )
         folder = self.folder if rank == 0 else self.folder / f"process-{rank}"
-        self.replay = Replay(folder, self.factory.observation, self.factory.action, options.count, self.settings.replay)
+        streams = count + (self.recorded is not None)
+        self.replay = Replay(folder, self.factory.observation, self.factory.action, streams, self.settings.replay)
         self.collector = Collector(self.agent, self.environments, self.replay, seed=seed)
         self.ready = True
+
+    def fill(self, rank: int, world: int) -> None:
+        """Take recorded data in, at the beginning of a run.
+
+        Raises:
+            RunError: if it has changed since the run was made.
+        """
+        if self.recorded is not None:
+            self.recorded.fill(self.replay, self.environments.count, self.agent, rank, world)
 
     def train_dataloader(self) -> Ticks:
         """A sized loader whose values are ignored."""

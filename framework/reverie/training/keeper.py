@@ -5,18 +5,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pytorch_lightning import Callback, Trainer
 
 from reverie.assembly.build import NobodyActs
+from reverie.assembly.data import without_environment
 from reverie.errors import EnvironmentFault
+from reverie.training.offline import held_out_recordings
 from reverie.training.report import Report
 from reverie.training.run_folder import RunFolder
 from reverie.training.saving import Saver
 from reverie.training.signals import StopFlag
 
 if TYPE_CHECKING:
+    from reverie.evaluation.recording import Recording
     from reverie.training.data import OnlineData
     from reverie.training.module import AgentModule
 
@@ -47,7 +50,8 @@ class Keeper(Callback):
         self.folder, self.module, self.data, self.stop, self.say = folder, module, data, stop, say
         self.resuming = resuming
         self.settings = module.settings
-        self.report = Report(folder, module.settings, module.averages, writes, say)
+        clock: Literal["env_steps", "updates"] = "updates" if without_environment(data.factory) else "env_steps"
+        self.report = Report(folder, module.settings, module.averages, writes, say, clock)
         self.saver = Saver(folder, module, data, self.report, say)
         self.outcome = ""
         self.unproven = False
@@ -67,6 +71,7 @@ class Keeper(Callback):
             self._saved_at = (time.monotonic(), self.module.counters.ticks)
             self.unproven = True
         else:
+            self.data.fill(self.module.world.rank, self.module.world.size)
             self._save()
         self._set_status("running")
         self.module.ticker.start_clock()
@@ -122,7 +127,8 @@ class Keeper(Callback):
     def _evaluate(self) -> bool:
         """Evaluate by the recipe's protocol, in environments of its own; False if a signal stopped it."""
         module = self.module
-        if isinstance(module.agent.planner, NobodyActs):
+        alone = without_environment(self.data.factory)
+        if (alone and not self._held_out()) or (not alone and isinstance(module.agent.planner, NobodyActs)):
             self.report.evaluated_at = None
             self.report.next_evaluation = 2**62
             return True
@@ -151,11 +157,16 @@ class Keeper(Callback):
                 self.data.tolerance.environment(fault, "the evaluation is played again from its beginning")
 
     def _evaluated(self) -> dict[str, Any]:
-        """Play the episodes, and judge the world model on them where the recipe asks for it."""
-        from reverie.evaluation.judged import evaluate_and_judge
+        """Play the episodes, and judge the world model on them where the recipe asks for it; without an environment,
+        judge it on the data that is held out."""
+        from reverie.evaluation.judged import evaluate_and_judge, judge_recorded
         from reverie.evaluation.protocol import evaluate
 
         agent, factory, settings = self.module.agent, self.data.factory, self.settings.evaluation
+        if without_environment(factory):
+            learners = [learner.config for learner in self.module.learners.values()]
+            report = judge_recorded(agent, self._held_out(), learners, mode=settings.mode, seed=settings.seed)
+            return {"world_model": report.numbers()}
         options: dict[str, Any] = {
             "episodes": settings.episodes,
             "seed": settings.seed,
@@ -167,6 +178,10 @@ class Keeper(Callback):
         configs = [learner.config for learner in self.module.learners.values()]
         result, report = evaluate_and_judge(agent, factory, configs, **options)
         return {**result.as_json(), "world_model": report.numbers()}
+
+    def _held_out(self) -> list[Recording]:
+        agent = self.module.agent
+        return held_out_recordings(self.folder.path, agent.observation, agent.action)
 
     def _from_first(self, entry: dict[str, Any]) -> dict[str, Any]:
         shared: dict[str, Any] = self.module.trainer.strategy.broadcast(entry, src=0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from reverie.contracts.learner import Counters
 from reverie.recipes.schema import Settings
@@ -27,6 +27,7 @@ class Report:
         averages: what learners and ticks recorded since the last line.
         writes: whether this process writes files (one of several does).
         say: tells a person something.
+        clock: what `evaluation.every` counts: updates, where there is no environment.
     """
 
     def __init__(
@@ -36,8 +37,10 @@ class Report:
         averages: Averages,
         writes: bool = True,
         say: Callable[[str], None] = lambda text: None,
+        clock: Literal["env_steps", "updates"] = "env_steps",
     ) -> None:
         self.say = say
+        self.clock = clock
         self.table = Table(folder.metrics / "metrics.csv")
         self.evaluations = Lines(folder.metrics / "evaluations.jsonl")
         self.settings, self.averages, self.writes = settings, averages, writes
@@ -71,7 +74,7 @@ class Report:
 
     def evaluation_due(self, counters: Counters) -> bool:
         """Whether `evaluation.every` environment steps have passed."""
-        return bool(self.settings.evaluation.every) and counters.env_steps >= self.next_evaluation
+        return bool(self.settings.evaluation.every) and getattr(counters, self.clock) >= self.next_evaluation
 
     def already_evaluated(self, counters: Counters) -> bool:
         """Whether the agent is the one that was evaluated last."""
@@ -79,21 +82,12 @@ class Report:
 
     def write_evaluation(self, stage: str, counters: Counters, result: Mapping[str, Any]) -> dict[str, float]:
         """Record one point of the learning curve; returns its numbers as they are logged."""
-        mean = float(result["mean"])
-        self.best = mean if self.best is None else max(self.best, mean)
-        self.curve.append((counters.env_steps, mean))
         self.evaluated_at = _place(counters)
         every = self.settings.evaluation.every
         if every:
-            self.next_evaluation = (counters.env_steps // every + 1) * every
-        lengths = list(result["lengths"])
-        values = {
-            "eval/return": mean,
-            "eval/std": float(result["std"]),
-            "eval/length": sum(lengths) / len(lengths),
-            "eval/best": self.best,
-            **{f"world/{name}": float(value) for name, value in result.get("world_model", {}).items()},
-        }
+            self.next_evaluation = (getattr(counters, self.clock) // every + 1) * every
+        values = self._returns(counters, result) if "mean" in result else {}
+        values |= {f"world/{name}": float(value) for name, value in result.get("world_model", {}).items()}
         if self.writes:
             place = {"env_steps": counters.env_steps, "updates": counters.updates, "stage": stage}
             kept = {name: value for name, value in result.items() if not name.startswith("ms_")}
@@ -101,6 +95,18 @@ class Report:
         self._write(stage, counters, values)
         self.latest.update(values)
         return values
+
+    def _returns(self, counters: Counters, result: Mapping[str, Any]) -> dict[str, float]:
+        """What an evaluation that played says of its returns."""
+        mean, lengths = float(result["mean"]), list(result["lengths"])
+        self.best = mean if self.best is None else max(self.best, mean)
+        self.curve.append((counters.env_steps, mean))
+        return {
+            "eval/return": mean,
+            "eval/std": float(result["std"]),
+            "eval/length": sum(lengths) / len(lengths),
+            "eval/best": self.best,
+        }
 
     def sync(self) -> None:
         """Make everything durable."""

@@ -25,6 +25,7 @@ from reverie.training.checkpoint import list_checkpoints
 from reverie.training.durable import free_bytes
 from reverie.training.faults import Tolerance
 from reverie.training.memory import keep_freed_memory
+from reverie.training.offline import Recorded, surveyed
 from reverie.training.progress import RunProgress
 from reverie.training.quiet import quiet_lightning
 from reverie.training.run_folder import RunFolder, default_path
@@ -86,10 +87,11 @@ def train(
         progress: show it.
 
     Raises:
-        RecipeError: with all problems that the probe finds.
+        RecipeError: with all problems that the probe finds, or what is wrong with recorded data.
         RunError: if the folder exists already, or cannot be written.
         EnvironmentFault, NumericalFault: from training; the last checkpoint stays good.
     """
+    recipe = surveyed(recipe)
     folder = _new_folder(recipe, run_dir)
     return _guarded(recipe, folder, False, callbacks, loggers, progress)
 
@@ -128,7 +130,7 @@ def _new_folder(recipe: Recipe, run_dir: str | Path | None) -> RunFolder:
             raise RunError("several processes need one folder: give `run_dir=`")
         return RunFolder(Path(known))
     check(recipe)
-    environment = recipe.choice("env")
+    environment = recipe.choice("env") or recipe.choice("data")
     name = environment.name if environment else "run"
     path = Path(run_dir or recipe.settings.run_dir or default_path(recipe.name, _environment_name(recipe, name)))
     folder = RunFolder.create(path)
@@ -244,7 +246,8 @@ def _fit(
     first = process_rank() == 0
     shown = RunProgress(f"{recipe.name} on {_environment_name(recipe, 'env')}", enabled=progress and first)
     say = shown.say if first else _silent
-    data = OnlineData(settings, agent, factory, folder.replay, Tolerance(settings.faults, folder.faults, say))
+    tolerance = Tolerance(settings.faults, folder.faults, say)
+    data = OnlineData(settings, agent, factory, folder.replay, tolerance, recorded=_recorded(recipe, folder))
     keeper = Keeper(folder, module, data, stop, resuming, say, writes=first)
     shown.keeper = keeper
     try:
@@ -262,6 +265,11 @@ def _fit(
         shown.close()
         data.close()
     return keeper.outcome or "interrupted"
+
+
+def _recorded(recipe: Recipe, folder: RunFolder) -> Recorded | None:
+    """What brings recorded data into a run; None without data."""
+    return None if recipe.choice("data") is None else Recorded(recipe, folder.path)
 
 
 @contextmanager

@@ -27,6 +27,9 @@ from reverie.training.durable import (
 from reverie.training.untrusted import read_json, require_run
 
 LOCK_FILE = "recipe.lock.yaml"
+HELD_OUT = "held_out"
+"""Folder for the recorded episodes that nothing learns from."""
+
 _FOLDERS = ("metrics", "checkpoints", "replay", "videos")
 _STAGED = ".staged"
 _HOLDER = ".holder.json"

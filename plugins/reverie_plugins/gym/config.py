@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from reverie import Config
+from reverie import Config, DataConfig
 
 Side = Annotated[int, Field(gt=0)]
 Hidden = Literal["all"] | tuple[Annotated[int, Field(ge=0)], ...]
@@ -64,3 +64,12 @@ class GymConfig(Config):
     def hidden(self, name: str) -> Hidden | None:
         """What is hidden of an entry: `all`, some indices, or None for nothing."""
         return "all" if self.hide == "all" else self.hide.get(name)
+
+
+class MinariConfig(DataConfig):
+    """A local Minari data set. Nothing is downloaded."""
+
+    dataset: str = Field(min_length=1)
+    """Its id, such as `D4RL/pen/human-v2`, or the folder that holds it."""
+    hide: tuple[str, ...] = ()
+    """Entries of the observations that are left out: those that are neither vectors nor images."""

@@ -58,6 +58,7 @@ VERBS: dict[str, Verb] = {
     "curve": Verb("reverie.cli.curve:curve", "Draw a run's learning curve.", _RUNS),
     "dream": Verb("reverie.cli.dream:dream", "Make a video of what a run's world model imagines.", _RUNS),
     "plan": Verb("reverie.cli.plan:plan", "Watch a run's planner think: a picture and a film.", _RUNS),
+    "play": Verb("reverie.cli.play:play", "Play a run's environment and its dream side by side.", _RUNS),
     "export": Verb("reverie.cli.export:export", "Pack a run into one file for somebody else.", _RUNS),
     "import": Verb("reverie.cli.import_:import_", "Unpack a run that somebody exported; nothing in it is run.", _RUNS),
     "recipes": Verb("reverie.cli.recipes:app", "List, show, copy and compare recipes.", _LOOK),

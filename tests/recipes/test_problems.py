@@ -13,7 +13,7 @@ Write = Callable[[str, str], Path]
 
 KEYS = (
     "keys of a recipe: seed, run_dir, size, stages, budget, replay, environments, faults, observations, "
-    "exploration, evaluation, checkpoints, trainer, logging, env, encoder, dynamics, decoder, actor, planner, "
+    "exploration, evaluation, checkpoints, trainer, logging, env, data, encoder, dynamics, decoder, actor, planner, "
     "external, decoders, heads, objectives, learners"
 )
 
@@ -302,7 +302,7 @@ defaults:
   - _self_
   - _self_
 """
-    slots = "slots: env, encoder, dynamics, decoder, actor, planner, external, decoders/<name>, heads/<name>"
+    slots = "slots: env, data, encoder, dynamics, decoder, actor, planner, external, decoders/<name>, heads/<name>"
     assert told(write("r", text)) == (
         "r.yaml:3: there is no recipe 'bsae' to extend (did you mean 'base'?)\n"
         "    fix: for a component write `slot: component`; recipes: base\n"

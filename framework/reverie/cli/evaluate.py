@@ -83,7 +83,8 @@ def evaluate(
     chosen: Any = protocol.mode if mode is None else mode.value
     report: WorldModelReport | None = None
     if opened.plays_nowhere:
-        return _show_recorded(opened, world_model, as_json, chosen, first)
+        _show_recorded(opened, world_model, as_json, chosen, first)
+        return
     if world_model:
         results, report = _judged(opened, episodes=count, seed=first, mode=chosen)
     else:
@@ -95,7 +96,6 @@ def evaluate(
         print_json(_as_data(opened, results, report))
     else:
         _show(opened, results, report)
-    return None
 
 
 def _show_recorded(opened: "Opened", world_model: bool, as_json: bool, mode: Any, seed: int) -> None:

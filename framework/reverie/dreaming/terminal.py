@@ -18,12 +18,17 @@ from PIL import Image
 
 from reverie.dreaming.session import Moment, PlaySession, Side
 from reverie.errors import ReverieError
-from reverie.evaluation.drawing import DREAM, ERROR, QUIET, REAL, Colour
+from reverie.evaluation.drawing import Colour
 
 Array = NDArray[Any]
 
 SEQUENCES = {"\x1b[D": "ArrowLeft", "\x1b[C": "ArrowRight", "\x1b[A": "ArrowUp", "\x1b[B": "ArrowDown"}
 """What terminals send for arrows, and how browsers call them; with O instead of [ in application mode."""
+REAL: Colour = (100, 165, 240)
+DREAM: Colour = (244, 132, 60)
+ERROR: Colour = (244, 72, 108)
+QUIET: Colour = (140, 152, 170)
+"""Bright enough on a dark terminal, dark enough on a light one."""
 BARS = "▁▂▃▄▅▆▇█"
 GAP = 3
 """Columns between the two pictures."""
@@ -82,10 +87,9 @@ def _state(session: PlaySession, playing: bool) -> str:
 
 
 def _head(name: str, side: Side, moment: Moment) -> str:
-    if side.over:
-        return f"{name}: {side.over}"
     parted = name == "Dreamed" and moment.parted is not None
-    return f"{name}: parted at step {moment.parted}" if parted else name
+    told = [*([f"parted at step {moment.parted}"] if parted else []), *([side.over] if side.over else [])]
+    return f"{name}: {', '.join(told)}" if told else name
 
 
 def _earned(side: Side) -> str:

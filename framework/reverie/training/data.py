@@ -19,6 +19,7 @@ from reverie.training.replay import Replay
 
 if TYPE_CHECKING:
     from reverie.assembly.agent import Agent
+    from reverie.training.ddp import World
     from reverie.training.offline import Recorded
 
 TICKS_PER_EPOCH = 1_000
@@ -88,14 +89,16 @@ class OnlineData(LightningDataModule):
         self.collector = Collector(self.agent, self.environments, self.replay, seed=seed)
         self.ready = True
 
-    def fill(self, rank: int, world: int) -> None:
-        """Take recorded data in, at the beginning of a run.
+    def fill(self, world: World) -> None:
+        """Take recorded data in, at the beginning of a run. The statistics of observations are those of the first
+        process.
 
         Raises:
             RunError: if it has changed since the run was made.
         """
         if self.recorded is not None:
-            self.recorded.fill(self.replay, self.environments.count, self.agent, rank, world)
+            self.recorded.fill(self.replay, self.environments.count, self.agent, world.rank, world.size)
+            world.same(list(self.agent.normalizers.buffers()) if world.size > 1 else [])
 
     def train_dataloader(self) -> Ticks:
         """A sized loader whose values are ignored."""

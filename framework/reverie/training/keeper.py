@@ -71,7 +71,7 @@ class Keeper(Callback):
             self._saved_at = (time.monotonic(), self.module.counters.ticks)
             self.unproven = True
         else:
-            self.data.fill(self.module.world.rank, self.module.world.size)
+            self.data.fill(self.module.world)
             self._save()
         self._set_status("running")
         self.module.ticker.start_clock()

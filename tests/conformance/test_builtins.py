@@ -30,6 +30,13 @@ CONFIGURATIONS = {
             {"hidden": 16, "components": 3},
             {"hidden": 16, "components": 2, "predicts": "change", "features": "z"},
         ],
+        "implicit": [
+            {"latent": 32, "units": 32},
+            {"latent": 24, "group": 6, "units": 32, "layers": 0, "activation": "silu", "rho": 1.0},
+        ],
+    },
+    "head": {
+        "q_ensemble": [{}, {"members": 1, "units": 16, "layers": 1, "zero_init": False, "activation": "silu"}],
     },
     "encoder": {"vae": [{}, {"layout": "paper", "depth": 2}]},
     "decoder": {"vae": [{}, {"layout": "paper", "depth": 2}]},
@@ -92,6 +99,7 @@ def test_nothing_is_left_out() -> None:
     declared = {(component.kind, component.name) for component in PLUGINS.catalogue.components()}
     expected = {
         ("dynamics", "rssm"), ("dynamics", "ensemble"), ("dynamics", "mdn_rnn"), ("actor", "mlp"), ("actor", "linear"),
+        ("dynamics", "implicit"), ("actor", "policy_prior"), ("head", "q_ensemble"),
         *[("planner", name) for name in ("actor", "random_shooting", "cem", "icem", "mppi", "guided")],
         *[("planner", name) for name in ("gradient", "exhaustive")],
         *[("encoder", name) for name in ("auto", "vector", "image", "identity", "vae")],

@@ -5,6 +5,7 @@ import notes_behaviour
 import notes_data
 import notes_ensembles
 import notes_gradients
+import notes_implicit
 import notes_model
 import notes_planning
 import notes_returns
@@ -16,6 +17,7 @@ _PARTS = (
     notes_data,
     notes_model,
     notes_gradients,
+    notes_implicit,
     notes_returns,
     notes_behaviour,
     notes_planning,

@@ -74,6 +74,13 @@ KNOWN_PLUGINS: tuple[KnownPlugin, ...] = (
     _builtin("search", planner=("gradient", "exhaustive")),
     _builtin("world_model", learner=("world_model",)),
     _builtin("dreamer", learner=("dreamer",)),
+    _builtin(
+        "tdmpc2",
+        dynamics=("implicit",),
+        head=("q_ensemble",),
+        actor=("policy_prior",),
+        learner=("tdmpc2", "policy_prior"),
+    ),
     _builtin("recipes_builtin"),
 )
 """Plugins that a message may point to when they are blocked, broken or missing. A test compares them with what the

@@ -34,10 +34,12 @@ from reverie.nn.laprop import LaProp
 from reverie.nn.lookup import lookup_pays, onto_lookup
 from reverie.nn.losses import nll
 from reverie.nn.normalize import RunningNormalizer
+from reverie.nn.normed_ensemble import NormedEnsembleMLP
 from reverie.nn.optim import OptimizerName, adam, clip_adaptively, make_optimizer, warm_up
 from reverie.nn.recurrent import BlockGRU, GRUCell, StandardGRUCell
 from reverie.nn.returns import ReturnScale, lambda_return, trajectory_weights
 from reverie.nn.scanned import Scanned
+from reverie.nn.simplex import simplicial
 from reverie.nn.slow import SlowCopy
 from reverie.nn.symlog import symexp, symlog
 from reverie.nn.two_hot import TwoHot, make_bins
@@ -59,6 +61,7 @@ __all__ = [
     "Norm",
     "NormName",
     "Normal",
+    "NormedEnsembleMLP",
     "OneHot",
     "OptimizerName",
     "Product",
@@ -91,6 +94,7 @@ __all__ = [
     "normal",
     "one_hot_from",
     "onto_lookup",
+    "simplicial",
     "symexp",
     "symlog",
     "trajectory_weights",

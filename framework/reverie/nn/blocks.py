@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from reverie.contracts.latent import Latent
 
 NormName = Literal["layer", "rms", "none"]
-ActivationName = Literal["silu", "relu", "elu", "gelu", "tanh", "none"]
+ActivationName = Literal["silu", "relu", "elu", "gelu", "tanh", "mish", "none"]
 
 Product = Callable[[Tensor], Tensor]
 """What computes a linear layer in its place."""
@@ -40,6 +40,7 @@ _ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
     "elu": _elu,
     "gelu": F.gelu,
     "tanh": torch.tanh,
+    "mish": F.mish,
 }
 
 

@@ -24,6 +24,12 @@ _SIZES: Mapping[str, Mapping[str, Any]] = {
     "v3_100m": {"units": 768},
     "v3_200m": {"units": 1024},
     "v3_400m": {"units": 1536},
+    "tdmpc2_xs": {"units": 128, "layers": 2},
+    "tdmpc2_1m": {"units": 384, "layers": 2, "activation": "mish"},
+    "tdmpc2_5m": {"units": 512, "layers": 2, "activation": "mish"},
+    "tdmpc2_19m": {"units": 1024, "layers": 2, "activation": "mish"},
+    "tdmpc2_48m": {"units": 1792, "layers": 2, "activation": "mish"},
+    "tdmpc2_317m": {"units": 4096, "layers": 2, "activation": "mish"},
 }
 
 
@@ -36,7 +42,7 @@ class HeadConfig(Config):
     """Hidden layers."""
     norm: Literal["layer", "rms", "none"] = "layer"
     """Normalisation of the hidden layers."""
-    activation: Literal["silu", "relu", "elu", "gelu", "tanh"] = "silu"
+    activation: Literal["silu", "relu", "elu", "gelu", "tanh", "mish"] = "silu"
     """Activation of the hidden layers."""
     reads: Literal["after", "before_action", "transition"] = "after"
     """`after` reads the state arrived in; `before_action` the state left and the action (a Q value, or the reward of an

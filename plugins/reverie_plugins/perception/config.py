@@ -26,6 +26,12 @@ _VECTOR: Sizes = {
     "v3_100m": {"units": 768},
     "v3_200m": {"units": 1024},
     "v3_400m": {"units": 1536},
+    "tdmpc2_xs": {"units": 128, "layers": 1},  # TD-MPC2's encoder ends with the layer that its dynamics brings
+    "tdmpc2_1m": {"units": 256, "layers": 1, "activation": "mish"},
+    "tdmpc2_5m": {"units": 256, "layers": 1, "activation": "mish"},
+    "tdmpc2_19m": {"units": 1024, "layers": 2, "activation": "mish"},
+    "tdmpc2_48m": {"units": 1792, "layers": 3, "activation": "mish"},
+    "tdmpc2_317m": {"units": 4096, "layers": 4, "activation": "mish"},
 }
 _IMAGE: Sizes = {
     "xs": {"depth": 8},
@@ -45,7 +51,7 @@ _IMAGE: Sizes = {
     "v3_200m": {"depth": 64},
     "v3_400m": {"depth": 96},
 }
-_BOTH: Sizes = {size: {**_VECTOR[size], **_IMAGE[size]} for size in _VECTOR}
+_BOTH: Sizes = {size: {**_VECTOR[size], **_IMAGE.get(size, {})} for size in _VECTOR}
 
 
 GRID = 16
@@ -57,7 +63,7 @@ class LayersConfig(Config):
 
     norm: Literal["layer", "rms", "none"] = "layer"
     """Normalisation of the hidden layers; in convolutions over the channels of each pixel."""
-    activation: Literal["silu", "relu", "elu", "gelu", "tanh"] = "silu"
+    activation: Literal["silu", "relu", "elu", "gelu", "tanh", "mish"] = "silu"
     """Activation of the hidden layers."""
 
 

@@ -17,7 +17,7 @@ class MLPActorConfig(ActorConfig):
     """Hidden layers."""
     norm: Literal["layer", "rms", "none"] = "layer"
     """Normalisation of the hidden layers."""
-    activation: Literal["silu", "relu", "elu", "gelu", "tanh"] = "silu"
+    activation: Literal["silu", "relu", "elu", "gelu", "tanh", "mish"] = "silu"
     """Activation of the hidden layers."""
     unimix: float = Field(default=0.01, ge=0, lt=1)
     """Discrete actions: share of the uniform distribution, so that no action dies out."""

@@ -64,7 +64,7 @@ class RSSMConfig(Config):
     """Added to the standard deviation of Gaussian latents."""
     norm: Literal["layer", "rms", "none"] = "layer"
     """Normalisation of all layers, the recurrent cell's included."""
-    activation: Literal["silu", "relu", "elu", "gelu", "tanh"] = "silu"
+    activation: Literal["silu", "relu", "elu", "gelu", "tanh", "mish"] = "silu"
     """Activation of all layers but the recurrent cell's."""
     kl: KL = KL()
     """The loss between posterior and prior."""

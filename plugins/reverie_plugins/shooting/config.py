@@ -94,6 +94,11 @@ class ICEMConfig(RefiningConfig):
 class MPPIConfig(RefiningConfig):
     """Model predictive path integral control. The defaults are TD-MPC2's."""
 
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "paper": {"horizon": 3, "candidates": 512, "iterations": 6, "elites": 64, "proposals": 24},
+        "real_time": {"horizon": 3, "candidates": 64, "iterations": 3, "elites": 12, "proposals": 16},
+    }
+
     horizon: int = Field(default=3, gt=0)
     """Steps of a plan, H. Three see far enough only with a value behind them: plan longer where there is none."""
     candidates: int = Field(default=512, gt=0)

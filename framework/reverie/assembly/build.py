@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from torch import Tensor, nn
 
 from reverie.assembly.agent import Agent
+from reverie.assembly.constructors import check_constructor
 from reverie.assembly.data import absent_environment
+from reverie.assembly.spaces import beside_run
 from reverie.assembly.weights import transplant
 from reverie.contracts.behaviour import Actor, Carry, Imagination, Planner, SearchPlanner
 from reverie.contracts.data import DataSource
@@ -18,7 +20,8 @@ from reverie.contracts.learner import ExternalLearner, Learner
 from reverie.contracts.model import Decoder, Dynamics, Encoder, Head, Objective
 from reverie.contracts.sampling import Sampling
 from reverie.contracts.specs import ActionSpec, ObservationSpec
-from reverie.errors import PluginError, Problem, RecipeError, ReverieError
+from reverie.errors import PluginError, Problem, RecipeError, ReverieError, RunError
+from reverie.recipes.slots import kind_of
 
 if TYPE_CHECKING:
     from reverie.recipes.recipe import Choice, Recipe
@@ -133,7 +136,10 @@ def _transplant(recipe: Recipe, agent: Agent) -> None:
     taken = {*agent.slots(), "encoder"}  # an encoder without parameters still brings statistics of observations
     for slot, choice in recipe.choices.items():
         if choice.from_run is not None and slot in taken:
-            transplant(agent, slot, choice.from_run)
+            try:
+                transplant(agent, slot, choice.from_run)
+            except RunError as error:
+                raise RunError(f"{error}{beside_run(recipe, choice.from_run)}") from error
 
 
 def _freeze(recipe: Recipe, agent: Agent) -> None:
@@ -155,7 +161,11 @@ def _chosen(recipe: Recipe, slot: str) -> Choice:
 def _make(choice: Choice, base: type[Any], *arguments: Any, config: Any = None) -> Any:
     """Construct a component by its contract's convention: the config first, then what the kind is given."""
     try:
-        made = choice.component.load()(config if config is not None else choice.config, *arguments)
+        made_by = choice.component.load()
+        check_constructor(
+            made_by, kind_of(choice.slot) or choice.slot, f"{choice.slot}: the component {_label(choice)}"
+        )
+        made = made_by(config if config is not None else choice.config, *arguments)
     except ReverieError:
         raise
     except Exception as error:  # a plugin's constructor may raise anything: it is named and chained

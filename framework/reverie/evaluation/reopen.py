@@ -12,6 +12,7 @@ from reverie.assembly.agent import Agent
 from reverie.assembly.build import build_environment, build_external
 from reverie.assembly.data import without_environment
 from reverie.assembly.load import load_agent
+from reverie.assembly.spaces import differences
 from reverie.contracts.environment import EnvironmentFactory
 from reverie.contracts.policy import Policy
 from reverie.errors import Problem, RecipeError, RunError
@@ -202,16 +203,11 @@ def _differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[st
 
 
 def _refuse_other_spaces(trained: EnvironmentFactory, factory: EnvironmentFactory, run: Path) -> None:
-    for what, mine, theirs in (
-        ("observations", _entries(trained), _entries(factory)),
-        ("actions", (trained.action.kind, trained.action.size), (factory.action.kind, factory.action.size)),
-    ):
-        if mine != theirs:
-            raise RunError(f"this environment has other {what} than {run} was trained with: {theirs}, not {mine}")
-
-
-def _entries(factory: EnvironmentFactory) -> dict[str, tuple[int, ...]]:
-    return {key: spec.shape for key, spec in factory.observation.items()}
+    for what, theirs, mine in differences(trained, factory):
+        raise RunError(
+            f"this environment has other {what} than {run} was trained with: {mine}, not {theirs}\n"
+            "    fix: evaluate in an environment with the same spaces, or leave `env` away"
+        )
 
 
 def _external(run: Path, locked: Recipe, overrides: Sequence[str], found: Checkpoint, plugins: Plugins) -> Opened:

@@ -1,3 +1,4 @@
+import inspect
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,13 @@ from torch import Tensor
 
 from reverie.assembly.agent import Agent
 from reverie.assembly.build import NobodyActs, build_agent, build_environment, build_external, build_learners
+from reverie.assembly.constructors import TAKES
 from reverie.assembly.load import load_agent
 from reverie.assembly.weights import transplant
+from reverie.contracts import Actor, Decoder, Dynamics, Encoder, Head, Learner, Objective, SearchPlanner
 from reverie.errors import PluginError, RecipeError, RunError
 from reverie.extension.manager import Plugins, load_plugins
+from reverie.extension.spec import KINDS
 from reverie.recipes.lock import write_lock
 from reverie.recipes.prepare import prepare
 from reverie.recipes.recipe import Choice, Recipe
@@ -138,6 +142,28 @@ def test_a_constructor_that_raises_is_named(recipe: Recipe):
     ) as info:
         build(changed(recipe, "encoder", Broken))
     assert isinstance(info.value.__cause__, ZeroDivisionError)
+
+
+def test_a_constructor_with_other_arguments_is_told_with_its_place_and_what_its_kind_takes(recipe: Recipe):
+    class Greedy(ToyEncoder):
+        def __init__(self, config: Any, observation: Any, action: Any) -> None:
+            super().__init__(config, observation)
+
+    with pytest.raises(PluginError) as caught:
+        build(changed(recipe, "encoder", Greedy))
+    text, line = str(caught.value), Greedy.__init__.__code__.co_firstlineno
+    assert text.startswith(f"{__file__}:{line}: encoder: the component 'fake'")
+    assert "its constructor takes (config, observation, action), and a component of kind 'encoder' is given" in text
+    assert "why: missing a required argument: 'action'" in text
+    assert "fix: write `def __init__(self, config, observation)`" in text
+
+
+def test_what_constructors_are_given_is_what_the_contracts_say():
+    bases = {"encoder": Encoder, "dynamics": Dynamics, "decoder": Decoder, "head": Head, "actor": Actor}
+    bases |= {"objective": Objective, "planner": SearchPlanner, "learner": Learner}
+    for kind, base in bases.items():
+        assert tuple(inspect.signature(base.__init__).parameters)[1:] == TAKES[kind]
+    assert set(TAKES) == set(KINDS)
 
 
 def test_components_of_the_wrong_kind_or_without_sizes_are_refused(recipe: Recipe):

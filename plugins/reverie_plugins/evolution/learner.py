@@ -104,7 +104,7 @@ class Evolution(Learner):
         stale = self.config.judge != "real" and ctx.counters.updates != self._updates
         if self._search is None or stale:
             seed = int(ctx.sampling.rand((1, 1), dtype=torch.float64).item() * 2**31)
-            start = nn.utils.parameters_to_vector(self.trained(ctx.agent)).double().cpu().numpy()
+            start = nn.utils.parameters_to_vector(self.trained(ctx.agent)).detach().double().cpu().numpy()
             self._search = Search(start, self.config.sigma, self.config.population, seed)
             self._updates = ctx.counters.updates
         return self._search

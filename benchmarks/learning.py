@@ -59,6 +59,10 @@ TABLES: dict[str, tuple[Row, ...]] = {
         Row("dreamer", "dmc/cartpole_swingup", 700, 50_000, 2_500, THREE),
         Row("dreamer", "cartpole_pixels", 195, 20_000, 1_000, THREE),
     ),
+    "world_models": (
+        Row("world_models", "cartpole_masked", 195, 9_000, 1_500, THREE),
+        Row("world_models", "cartpole_pixels", 195, 9_000, 1_500, THREE),
+    ),
 }
 
 

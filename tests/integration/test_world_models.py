@@ -282,3 +282,46 @@ def test_weights_for_other_actions_are_refused(whole: Path, tmp_path: Path) -> N
         train(prepare(path, plugins=load_plugins()), run_dir=tmp_path / "run", progress=False)
     assert "dynamics" in str(caught.value)
     assert "the spaces or sizes differ" in str(caught.value) or "discrete" in str(caught.value)
+
+
+# -- slow ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_cma_es_finds_a_linear_policy_for_cartpole_in_the_real_environment(tmp_path: Path) -> None:
+    """Position, velocity, angle and angular velocity as they are; nothing is learned but the controller."""
+    defaults = (
+        "pets; override env: cartpole; override planner: actor; actor: linear; override learners/model: null; "
+        "learners/c: evolution"
+    )
+    body = (
+        "observations: {vectors: none}\nlearners: {c: {judge: real, population: 8, rollouts: 4, sigma: 0.5}}\n"
+        "stages:\n  - {name: c, learners: [c], until: {generations: 8}}\n"
+        "evaluation: {episodes: 20}\nlogging: {tensorboard: false}\ntrainer: {threads: 1}\n"
+    )
+    path = tmp_path / "evolve.yaml"
+    lines = "".join(f"  - {line}\n" for line in defaults.split("; "))
+    path.write_text(f"defaults:\n{lines}  - _self_\n{body}")
+    for seed in (0, 1, 2):
+        result = api.train(path, [f"seed={seed}"], run_dir=tmp_path / f"run{seed}")
+        last = json.loads((result.run_dir / "metrics" / "evaluations.jsonl").read_text().splitlines()[-1])
+        assert last["mean"] >= 475, (seed, last)
+
+
+@pytest.mark.slow
+def test_car_racing_at_the_papers_sizes_runs_every_stage_a_little_way(tmp_path: Path) -> None:
+    pytest.importorskip("Box2D")
+    path = tmp_path / "little.yaml"
+    path.write_text(
+        "defaults:\n  - world_models_paper\n  - _self_\nenv: {time_limit: 60}\n"
+        "learners: {c: {population: 2, rollouts: 1}}\n"
+        "stages:\n  - {name: random, collect: {policy: random}, until: {episodes: 3}}\n"
+        "  - {name: v, learners: [v], batch_size: 100, length: 1, until: {updates: 2}}\n"
+        "  - {name: m, learners: [m], batch_size: 2, length: 50, until: {updates: 2}}\n"
+        "  - {name: c, learners: [c], until: {generations: 1}}\n"
+        "evaluation: {episodes: 1}\nlogging: {tensorboard: false}\n"
+    )
+    run = api.train(path, [], run_dir=tmp_path / "run").run_dir
+    found = status(run)
+    assert (found["status"], found["updates"], found["generations"]) == ("completed", 4, 1)
+    assert found["episodes"] == 3 + 2

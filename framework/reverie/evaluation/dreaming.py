@@ -45,11 +45,11 @@ class Dream:
 
 
 def code_decoder(agent: Any) -> Decoder | None:
-    """The decoder that reads the code of a latent state: the slot `decoder`, else the first of `decoders` that does."""
-    if agent.decoder is not None:
-        decoder: Decoder = agent.decoder
-        return decoder
-    return next((decoder for decoder in agent.decoders.values() if decoder.reads == "code"), None)
+    """The decoder that can show a latent state: the slot `decoder`, else the first of `decoders`. One that reads the
+    embedding can where the dynamics' code is such an embedding (V and M of World Models)."""
+    alike = agent.dynamics.code_size == agent.encoder.embed_size
+    candidates: list[Decoder] = [agent.decoder, *agent.decoders.values()]
+    return next((one for one in candidates if one is not None and (one.reads == "code" or alike)), None)
 
 
 @torch.no_grad()

@@ -11,8 +11,8 @@ from reverie_plugins.vae.config import VAEEncoderConfig
 from reverie_plugins.vae.networks import image_encoder, numbers
 
 FIRST_LOG_VARIANCE = -8.0
-"""Of the posterior of a fresh encoder. Where little moves in a picture, fresh codes differ by little: under noise near 1
-a run stayed at the mean picture for 1,400 updates."""
+"""Of the posterior of a fresh encoder. Where little moves in a picture, fresh codes differ by little: under noise near
+1 a run stayed at the mean picture for 1,400 updates."""
 
 
 class VAEEncoder(Encoder):

@@ -115,10 +115,11 @@ def _cpu_seconds() -> float:
 
 
 def judge(run: Path) -> dict[str, list[float]]:
-    """Open-loop errors of the finished run's world model: horizon -> [model, copy-last, mean]; lower is better."""
+    """Open-loop errors of the finished run's world model: horizon -> [model, copy-last, mean]; lower is better. Empty
+    where nothing predicts observations."""
     program = [REVERIE, "evaluate", str(run), "--world-model", "--json"]
     answer = subprocess.run(program, check=True, env=SINGLE, capture_output=True, text=True)
-    rows = json.loads(answer.stdout)["world_model"]["observations"]["overall"]
+    rows = json.loads(answer.stdout)["world_model"]["observations"].get("overall", [])
     found = {row["horizon"]: row for row in rows if row.get("horizon") in JUDGED}  # a horizon may not apply
     return {str(h): [round(row[name], 4) for name in ("model", "copy_last", "mean")] for h, row in found.items()}
 
@@ -186,10 +187,10 @@ def report(table: str, path: Path) -> str:
 def _model_errors(mine: list[dict[str, Any]]) -> str:
     """Median error relative to the better of copy-last and mean, and how many seeds lie below both, per horizon."""
     cells = []
-    for horizon in JUDGED:
+    for horizon in JUDGED if all(line["world_model"] for line in mine) else ():
         ratios = [model / min(copy, mean) for model, copy, mean in (line["world_model"][str(horizon)] for line in mine)]
         cells.append(f"{statistics.median(ratios):.2f} ({sum(ratio < 1 for ratio in ratios)} of {len(ratios)})")
-    return ", ".join(cells)
+    return ", ".join(cells) or "-"
 
 
 def draw(table: str, path: Path, picture: Path) -> None:

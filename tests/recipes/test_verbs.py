@@ -1,6 +1,7 @@
 """`reverie check` and `reverie recipes`, as typed."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,16 +34,16 @@ class TestCheck:
         code, out, err = typed("check", "dreamer", "planner=cem", "--no-probe")
         assert (code, err) == (0, "")
         rows = {line.split()[0]: line.split() for line in out.splitlines() if line and line[0].isalpha()}
-        assert rows["slot"] == ["slot", "component", "distribution", "provides", "needs"]
-        assert rows["planner"][:3] == ["planner", "cem", "reverie"]
-        assert rows["planner"][-1] == "heads/reward"
-        assert rows["actor"][1:3] == ["mlp", "reverie"]
+        assert rows["slot"] == ["slot", "component", "provides", "needs"]  # all are of one distribution
+        assert rows["planner"] == ["planner", "cem", "continuous,", "discrete", "heads/reward"]
+        assert rows["actor"][1:3] == ["mlp", "continuous,"]
         assert out.rstrip().endswith("OK  every part fits")
 
     def test_all_problems_and_the_table_of_what_there_is(self, typed: Typed) -> None:
         code, out, err = typed("check", "dreamer", "decoder=null", "dynamics.detr=3", "--no-probe")
         assert code == 2
         assert "learners/model" in out
+        assert re.search(r"^dynamics +rssm \(refused\) *$", out, re.MULTILINE)
         assert "error: 2 problems" in err
         assert "command line: dynamics (rssm): unknown key 'detr' (did you mean 'deter'?)" in err
         assert "needs decoder, which is empty" in err

@@ -1,5 +1,6 @@
 """`reverie check`: the wiring of a recipe, and everything that is wrong with it."""
 
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -54,18 +55,31 @@ def _print_wiring(recipe: "Recipe | None") -> None:
 
 
 def _wiring_table(recipe: "Recipe") -> "Table":
-    made = table("slot", "component", "distribution", "provides", "needs", whole=2)
-    for choice in recipe.choices.values():
-        row = _row(choice)
+    """The column of distributions stands there only where they differ: eighty letters are few."""
+    rows = [(choice, _row(choice)) for choice in recipe.choices.values()]
+    several = len({str(row["distribution"]) for _, row in rows}) > 1
+    made = table("slot", "component", *(("distribution",) if several else ()), "provides", "needs", whole=2)
+    for choice, row in rows:
         marks = " (frozen)" if choice.freeze else ""
         made.add_row(
-            styled(row["slot"], "cyan"),
+            styled(choice.slot, "cyan"),
             styled(f"{row['component']}{marks}", "bold"),
-            styled(row["distribution"], "dim"),
+            *((styled(str(row["distribution"]), "dim"),) if several else ()),
             styled(", ".join(row["provides"])),
             styled("; ".join(row["needs"])),
         )
+    for slot, name in _refused(recipe):
+        made.add_row(styled(slot, "cyan"), styled(f"{name} (refused)", "bold red"))
     return made
+
+
+def _refused(recipe: "Recipe") -> Iterator[tuple[str, str]]:
+    """Slots whose component cannot be used, and what was written there."""
+    from reverie.recipes.slots import slots_in
+
+    for slot, body in slots_in(recipe.resolved):
+        if slot not in recipe.choices and isinstance(body, Mapping) and body:
+            yield slot, str(body.get("name", "?"))
 
 
 def _row(choice: "Choice") -> dict[str, str | list[str]]:

@@ -52,6 +52,10 @@ class Row:
 
 FIVE, THREE = (100, 101, 102, 103, 104), (100, 101, 102)
 TABLES: dict[str, tuple[Row, ...]] = {
+    "tdmpc2": (
+        Row("tdmpc2", "pendulum", -200, 5_000, 500, FIVE),
+        Row("tdmpc2", "dmc/cartpole_swingup", 750, 50_000, 5_000, THREE),
+    ),
     "dreamer": (
         Row("dreamer", "pendulum", -200, 5_000, 250, FIVE),
         Row("dreamer", "cartpole", 475, 8_000, 250, FIVE),

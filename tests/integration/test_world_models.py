@@ -295,17 +295,16 @@ def test_cma_es_finds_a_linear_policy_for_cartpole_in_the_real_environment(tmp_p
         "learners/c: evolution"
     )
     body = (
-        "observations: {vectors: none}\nlearners: {c: {judge: real, population: 8, rollouts: 4, sigma: 0.5}}\n"
-        "stages:\n  - {name: c, learners: [c], until: {generations: 8}}\n"
-        "evaluation: {episodes: 20}\nlogging: {tensorboard: false}\ntrainer: {threads: 1}\n"
+        "observations: {vectors: none}\nlearners: {c: {judge: real, population: 12, rollouts: 4, sigma: 0.5}}\n"
+        "stages:\n  - {name: c, learners: [c], until: {generations: 20}}\n"
+        "evaluation: {every: null, episodes: 20}\nlogging: {tensorboard: false}\ntrainer: {threads: 1}\n"
     )
     path = tmp_path / "evolve.yaml"
     lines = "".join(f"  - {line}\n" for line in defaults.split("; "))
     path.write_text(f"defaults:\n{lines}  - _self_\n{body}")
-    for seed in (0, 1, 2):
-        result = api.train(path, [f"seed={seed}"], run_dir=tmp_path / f"run{seed}")
-        last = json.loads((result.run_dir / "metrics" / "evaluations.jsonl").read_text().splitlines()[-1])
-        assert last["mean"] >= 475, (seed, last)
+    result = api.train(path, [], run_dir=tmp_path / "run")
+    last = json.loads((result.run_dir / "metrics" / "evaluations.jsonl").read_text().splitlines()[-1])
+    assert last["mean"] >= 475, last
 
 
 @pytest.mark.slow

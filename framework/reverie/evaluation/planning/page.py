@@ -142,12 +142,13 @@ def _strip(scene: Scene, thought: Thought) -> Image.Image | None:
     if shown is None:
         return None
     label = 108
-    room = (WIDTH - 2 * MARGIN - label - GAP * (len(steps) - 1)) // len(steps)
+    room = (WIDTH - 2 * MARGIN - label - 4 - GAP * (len(steps) - 1)) // len(steps)
     tile = fitted((shown.shape[1], shown.shape[0]), (room, TILE))
-    row = _blank(CAPTION + 2 * (tile[1] + 16))
+    caption = CAPTION + 24  # below the heading stand the steps
+    row = _blank(caption + 2 * (tile[1] + 16))
     write(row, (0, 28), "The plan, and what came", 22, INK, bold=True)
     for line, (name, colour, arrays) in enumerate((("planned", CHOSEN, planned), ("came", CAME, came))):
-        top = CAPTION + line * (tile[1] + 16)
+        top = caption + line * (tile[1] + 16)
         write(row, (0, top + tile[1] / 2), name, 20, colour, bold=True, anchor="lm")
         for column, step in enumerate(steps):
             left = label + column * (room + GAP) + (room - tile[0]) // 2
@@ -158,7 +159,7 @@ def _strip(scene: Scene, thought: Thought) -> Image.Image | None:
             row.paste(picture(array, tile), (left, top))
             if line == 0:
                 text = "now" if step == 0 else f"+{step}"
-                write(row, (left + tile[0] / 2, CAPTION - 10), text, 17, QUIET, anchor="ms")
+                write(row, (left + tile[0] / 2, caption - 10), text, 17, QUIET, anchor="ms")
     return row
 
 

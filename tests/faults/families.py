@@ -61,7 +61,16 @@ ENSEMBLE = (
     *("heads.continue.units=8", "stages.0.until.agent_steps=20", "stages.1.collect.steps=2", "stages.1.ratio=6"),
     *("stages.1.until.env_steps=40", *CEM[1:]),
 )
+SEEN_DREAMT_EVOLVED = (
+    *("encoder.latent=4", "encoder.units=8", "encoder.layers=1", "decoder.units=8", "decoder.layers=1"),
+    *("dynamics.hidden=8", "dynamics.components=2", "heads.reward.units=8", "heads.continue.units=8"),
+    *("learners.c.population=4", "learners.c.rollouts=2", "learners.c.horizon=4"),
+    *("stages.0.until.agent_steps=20", "stages.1.batch_size=4", "stages.1.until.updates=3", "stages.2.rounds=2"),
+    *("stages.2.stages.0.batch_size=4", "stages.2.stages.0.until.updates=2", "stages.2.stages.1.until.updates=2"),
+    *("stages.2.stages.2.until.generations=2", "stages.2.stages.3.until.agent_steps=10"),
+)
 NO_STAGES = ("stages",)
+NOT_OF_PLANET = ("actor", "heads.continue", "heads.value", "learners.behaviour")
 NO_GRADIENTS = ("stages", "learners", "replay", "decoder", "heads")
 
 FAMILIES: dict[str, Family] = {
@@ -75,6 +84,8 @@ FAMILIES: dict[str, Family] = {
     "no gradients": Family("climb.yaml", small(without=NO_GRADIENTS), (CLIMB,)),
     "several environments, long ticks": Family("dreamer_categorical", small(*LONG_TICKS)),
     "an ensemble over observations": Family("pets", general(*ENSEMBLE)),
+    "seen, dreamt, evolved": Family("world_models", general(*SEEN_DREAMT_EVOLVED)),
+    "a model that only plans": Family("planet", small(*CEM, "env=pendulum", without=NOT_OF_PLANET)),
     "workers": Family("dreamer", small("environments.workers=processes", "environments.count=2")),
 }
 """Name to recipe."""

@@ -69,6 +69,13 @@ SEEN_DREAMT_EVOLVED = (
     *("stages.2.stages.0.batch_size=4", "stages.2.stages.0.until.updates=2", "stages.2.stages.1.until.updates=2"),
     *("stages.2.stages.2.until.generations=2", "stages.2.stages.3.until.agent_steps=10"),
 )
+PLANS_IN_LATENTS = (
+    *("env=pendulum", "encoder.units=8", "encoder.layers=1", "dynamics.latent=8", "dynamics.group=4"),
+    *("dynamics.units=8", "dynamics.layers=1", "heads.reward.units=8", "heads.continue.units=8"),
+    *("heads.value.members=3", "heads.value.units=8", "heads.value.layers=1", "actor.units=8", "actor.layers=1"),
+    *("planner.candidates=8", "planner.proposals=2", "planner.elites=4", "planner.iterations=2"),
+    *("stages.0.until.agent_steps=20", "stages.1.until.env_steps=40", "stages.1.ratio=6"),
+)
 NO_STAGES = ("stages",)
 NOT_OF_PLANET = ("actor", "heads.continue", "heads.value", "learners.behaviour")
 NO_GRADIENTS = ("stages", "learners", "replay", "decoder", "heads")
@@ -86,6 +93,7 @@ FAMILIES: dict[str, Family] = {
     "an ensemble over observations": Family("pets", general(*ENSEMBLE)),
     "seen, dreamt, evolved": Family("world_models", general(*SEEN_DREAMT_EVOLVED)),
     "a model that only plans": Family("planet", small(*CEM, "env=pendulum", without=NOT_OF_PLANET)),
+    "planning in implicit latents": Family("tdmpc2", general(*PLANS_IN_LATENTS)),
     "workers": Family("dreamer", small("environments.workers=processes", "environments.count=2")),
 }
 """Name to recipe."""

@@ -129,7 +129,7 @@ def test_kills_at_some_changes_inside_a_save(nursery: Nursery, short_run, tmp_pa
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(7200)
 def test_kills_at_every_change_of_a_whole_run(nursery: Nursery, short_run, tmp_path: Path) -> None:
     alone, changes = short_run
     for number, change in enumerate(changes):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ Array = NDArray[Any]
 
 ALWAYS = ("action", "reward", "terminated")
 """What every file holds besides observations."""
+
+LARGEST = 2**31
+"""Bytes that one episode may have once it is unpacked: the file may be a stranger's, and small."""
 
 
 class EpisodeFolder(DataSource):
@@ -48,8 +52,7 @@ class EpisodeFolder(DataSource):
     def episode(self, index: int) -> Episode:
         path = self.files[index]
         try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
+            arrays = _arrays(path)
         except Exception as error:  # whatever a damaged or foreign file makes of NumPy's reader
             raise EnvironmentFault(f"{path.name} cannot be read: {type(error).__name__}: {str(error)[:200]}") from error
         missing = [name for name in ALWAYS if name not in arrays]
@@ -74,6 +77,27 @@ class EpisodeFolder(DataSource):
                 "said how many there are to choose from\nfix: set data.choices=..."
             )
         return ActionSpec("discrete", self.config.choices)
+
+
+def _arrays(path: Path) -> dict[str, Array]:
+    """Everything in a file.
+
+    Raises:
+        ValueError: for one that is no plain file, holds something else than numbers, or would become larger than any
+            episode.
+    """
+    if not path.is_file():  # a pipe would be waited for
+        raise ValueError("it is not a plain file")
+    with zipfile.ZipFile(path) as archive:
+        size = sum(member.file_size for member in archive.infolist())
+    if size > LARGEST:
+        raise ValueError(f"it would have {size} bytes once it is unpacked, more than {LARGEST}")
+    with np.load(path, allow_pickle=False) as file:
+        found = {name: file[name] for name in file.files}
+    for name, value in found.items():
+        if not isinstance(value, np.ndarray) or value.dtype.kind not in "biuf":
+            raise ValueError(f"{name} holds no numbers")
+    return found
 
 
 def _entries(arrays: dict[str, Array]) -> dict[str, Array]:

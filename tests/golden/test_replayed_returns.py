@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from reverie.contracts import Batch
-from reverie_plugins.dreamer.replayed import anchors, replayed_returns
+from reverie.nn import replayed_returns
+from reverie_plugins.dreamer.replayed import anchors
 
 B, T = 5, 7
 NAMES = ("is_first", "is_terminal", "is_last")

@@ -67,7 +67,7 @@ ENDS = [
         4,
         "returns of real rewards stop at a time limit",
         "what would have come after the limit is worth nothing",
-        "reverie_plugins.dreamer.replayed:replayed_returns",
+        "reverie.nn.returns:replayed_returns",
         "batch.cont[:, 1:]",
         "(~last).to(anchor.dtype)[:, 1:]",
         (f"{REPLAYED}test_by_hand", f"{REPLAYED}test_equals_the_mixture_of_n_step_returns_of_each_episode"),

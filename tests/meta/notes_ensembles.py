@@ -99,7 +99,7 @@ MUTATIONS = [
         "each row gets the answer for another: right only where members come in blocks",
         "reverie.nn.ensemble:EnsembleMLP.routed",
         "answered.flatten(0, 1)[place]",
-        "answered.flatten(0, 1)[:rows]",
+        "answered.flatten(0, 1)[: len(place)]",
         (f"{_FILE}test_each_row_is_predicted_by_its_own_member",),
     ),
     Mutation(

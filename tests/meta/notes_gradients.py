@@ -157,7 +157,7 @@ GRADIENTS = [
         13,
         "returns of replayed states run into the next episode",
         "a stream that broke off without a last step lends its returns from what follows",
-        "reverie_plugins.dreamer.replayed:replayed_returns",
+        "reverie.nn.returns:replayed_returns",
         "last[:, :-1] |= batch.is_first[:, 1:]",
         "pass",
         (

@@ -37,7 +37,7 @@ from reverie.nn.normalize import RunningNormalizer
 from reverie.nn.normed_ensemble import NormedEnsembleMLP
 from reverie.nn.optim import OptimizerName, adam, clip_adaptively, make_optimizer, warm_up
 from reverie.nn.recurrent import BlockGRU, GRUCell, StandardGRUCell
-from reverie.nn.returns import ReturnScale, lambda_return, trajectory_weights
+from reverie.nn.returns import ReturnScale, lambda_return, replayed_returns, trajectory_weights
 from reverie.nn.scanned import Scanned
 from reverie.nn.simplex import simplicial
 from reverie.nn.slow import SlowCopy
@@ -93,6 +93,7 @@ __all__ = [
     "nll",
     "normal",
     "one_hot_from",
+    "replayed_returns",
     "onto_lookup",
     "simplicial",
     "symexp",

@@ -55,18 +55,20 @@ class EnsembleMLP(nn.Module):
     def routed(self, x: Tensor, member: Tensor) -> Tensor:
         """Each row through one member: (R, inputs), (R,) int64 -> (R, outputs).
 
-        Rows are sorted into a block per member, as long as the longest; what fills up the others is thrown away.
+        Rows are sorted into a block per member. Blocks as long as the longest are filled up, and that is thrown away.
         """
         if self.members == 1:
             return self.forward(x[None])[0]
-        rows = len(member)
         order = member.argsort(stable=True)  # (R,)
         counts = torch.bincount(member, minlength=self.members)  # (M,)
-        longest = int(counts.max()) if rows else 0
+        longest = int(counts.max())
+        if longest * self.members == len(member):  # every member has as many rows: how planners' particles come
+            answered = self.forward(x[order].unflatten(0, (self.members, longest)))  # (M, R / M, outputs)
+            return torch.empty_like(answered.flatten(0, 1)).index_copy(0, order, answered.flatten(0, 1))
+        mine = member[order]  # (R,)
         begin = counts.cumsum(0) - counts  # (M,): where each member's rows begin among the sorted ones
-        sorted_member = member[order]
-        place = torch.empty_like(order)  # (R,): which line of all blocks a row takes
-        place[order] = sorted_member * longest + torch.arange(rows, device=x.device) - begin[sorted_member]
-        blocks = x.new_zeros(self.members * longest, x.shape[-1]).index_copy(0, place, x)  # (M * K, inputs)
-        answered = self.forward(blocks.reshape(self.members, longest, -1))  # (M, K, outputs)
-        return answered.flatten(0, 1)[place]
+        place = mine * longest + torch.arange(len(mine), device=x.device) - begin[mine]  # (R,): the line of all blocks
+        blocks = x.new_zeros(self.members * longest, x.shape[-1]).index_copy(0, place, x[order])
+        answered = self.forward(blocks.unflatten(0, (self.members, longest)))  # (M, K, outputs)
+        found = answered.flatten(0, 1)[place]  # (R, outputs), sorted
+        return torch.empty_like(found).index_copy(0, order, found)

@@ -1,10 +1,11 @@
-"""Returns of imagined trajectories."""
+"""Returns of imagined trajectories and of replayed ones."""
 
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+from reverie.contracts.batch import Batch
 from reverie.nn.normalize import PreciseBuffers
 
 
@@ -38,6 +39,25 @@ def lambda_return(reward: Tensor, cont: Tensor, value: Tensor, discount: float, 
         latest = torch.addcmul(base, weight, latest)  # (N,)
         returns.append(latest)
     return torch.stack(returns[::-1], 1)  # (N, H)
+
+
+def replayed_returns(batch: Batch, anchor: Tensor, discount: float, lam: float) -> tuple[Tensor, Tensor]:
+    """Lambda-returns of real rewards and real continue flags, and which of them mean something, both (B, T - 1).
+
+    R_t = r_{t+1} + discount c_{t+1} [(1 - l_{t+1}) A_{t+1} + l_{t+1} R_{t+1}], R_{T-1} = A_{T-1}
+
+    with l = lam inside an episode and 0 on arrival at its last step. A true end cuts the return by c = 0, a time limit
+    is bootstrapped from A of the state that it stopped in. States in which an episode ended have no return: what stands
+    behind them in the row is another episode.
+
+    Args:
+        anchor: A, (B, T): what each state is thought to be worth.
+    """
+    last = batch.is_last.clone()  # (B, T)
+    last[:, :-1] |= batch.is_first[:, 1:]  # an episode that broke off without a last step ends where it broke off
+    trust = lam * (~last).to(anchor.dtype)  # (B, T)
+    returns = lambda_return(batch.reward[:, 1:], batch.cont[:, 1:], anchor, discount, trust[:, 1:])  # (B, T - 1)
+    return returns, (~last[:, :-1]).to(anchor.dtype)
 
 
 def trajectory_weights(start: Tensor, cont: Tensor, discount: float) -> Tensor:

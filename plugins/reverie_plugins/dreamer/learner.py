@@ -11,7 +11,15 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from reverie.contracts import Actor, AgentParts, Context, Distribution, Head, Latent, Learner, Transition, View
-from reverie.nn import ReturnScale, SlowCopy, lambda_return, make_optimizer, nll, trajectory_weights
+from reverie.nn import (
+    ReturnScale,
+    SlowCopy,
+    lambda_return,
+    make_optimizer,
+    nll,
+    replayed_returns,
+    trajectory_weights,
+)
 from reverie_plugins.dreamer.imagined import (
     Imagined,
     Starts,
@@ -19,7 +27,7 @@ from reverie_plugins.dreamer.imagined import (
     imagine_for_reinforce,
     imagine_through_dynamics,
 )
-from reverie_plugins.dreamer.replayed import anchors, replayed_returns
+from reverie_plugins.dreamer.replayed import anchors
 
 if TYPE_CHECKING:
     from reverie_plugins.dreamer.config import DreamerConfig

@@ -81,10 +81,10 @@ class Ensemble(Dynamics[EnsembleLatent]):
         member = state.member  # (B,)
         if self.config.propagation == "ts1" and sampling.mode == "sample":
             member = self._any_member((len(member), 1), state.x, sampling)[:, 0]
-        predicted = self._predicted(state.x, self.net.routed(self._inputs(state.x, action), member))
-        if isinstance(predicted, SquaredError):
-            return EnsembleLatent(predicted.mean, member)
-        return EnsembleLatent(sampling.draw(predicted), member)  # (B, D)
+        outputs = self.net.routed(self._inputs(state.x, action), member)  # (B, D or 2 D)
+        if sampling.mode == "mode" or not self.config.probabilistic:
+            return EnsembleLatent(state.x + outputs[..., : self.feature_size], member)  # (B, D)
+        return EnsembleLatent(sampling.draw(self._predicted(state.x, outputs)), member)
 
     def branch(self, state: EnsembleLatent, n: int) -> EnsembleLatent:
         copies = torch.arange(n, device=state.device).repeat(state.batch_shape[0])  # (B * n,): 0..n-1, 0..n-1, ...
@@ -125,7 +125,9 @@ class Ensemble(Dynamics[EnsembleLatent]):
     def _inputs(self, x: Tensor, action: Tensor) -> Tensor:
         """(*B, D), (*B, A) -> (*B, D + A). Draws of an actor may leave the bounds that the environment clips to: the
         model is shown what would be executed, while the gradient still passes."""
-        if self.continuous:
+        if self.continuous and not torch.is_grad_enabled():
+            action = action.clamp(-1.0, 1.0)
+        elif self.continuous:
             action = action / action.detach().abs().clamp_min(1.0)
         return torch.cat((x, action), -1)
 

@@ -56,6 +56,10 @@ def unused(recipe: Recipe) -> Iterator[tuple[str, str]]:
     for name, choice in recipe.group("heads").items() if configs else ():
         if f"heads/{name}" not in trained and not choice.freeze and choice.from_run is None:
             yield f"heads/{name}", f"heads/{name} is trained by no learner, and stays as it begins"
+    for slot, choice in recipe.choices.items():
+        if choice.freeze and choice.from_run is None and configs:
+            key = dotted((*key_of(slot), "from_run"))
+            yield slot, f"{slot} is frozen and comes from no run: it stays as it begins, unless you give {key}"
     run = {name for config in configs for name in config.objectives}
     for name in recipe.group("objectives") if configs else ():
         if name not in run:

@@ -57,7 +57,7 @@ BODIES: dict[str, Body] = {
 
 def body_of(env_id: str) -> Body | None:
     """How to pose `env_id`, where that is known."""
-    return BODIES.get(env_id.rpartition("-v")[0])
+    return BODIES.get(env_id.removeprefix("reverie/").rpartition("-v")[0])
 
 
 def hidden_elements(config: GymConfig) -> frozenset[int] | None:

@@ -67,6 +67,10 @@ TABLES: dict[str, tuple[Row, ...]] = {
         Row("world_models", "cartpole_masked", 195, 9_000, 1_500, THREE),
         Row("world_models", "cartpole_pixels", 195, 9_000, 1_500, THREE),
     ),
+    "planning": (
+        Row("pets", "pendulum", -200, 1_500, 250, FIVE),
+        Row("pets", "cartpole", 475, 3_000, 250, FIVE),
+    ),
 }
 
 

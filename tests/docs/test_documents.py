@@ -27,6 +27,8 @@ DOCUMENTS = [
     "docs/contracts.md",
     "docs/metrics.md",
     "docs/recipes/dreamer.md",
+    "docs/recipes/pets.md",
+    "docs/recipes/transfer.md",
     "docs/environments.md",
     "docs/dream_env.md",
     "docs/offline.md",

@@ -8,8 +8,8 @@ import torch
 from reverie.assembly.rehearsal import Rehearsal
 from reverie.contracts import Batch, Sampling, View
 from reverie.testing.toys import ToyAgent, toy_batch
-from reverie_plugins.replayed_value.config import ReplayedValueConfig
-from reverie_plugins.replayed_value.learner import ReplayedValue
+from reverie_plugins.values.config import ReplayedValueConfig
+from reverie_plugins.values.replayed import ReplayedValue
 
 
 def learner(agent: ToyAgent, **options: Any) -> ReplayedValue:

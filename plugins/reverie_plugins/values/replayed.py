@@ -13,7 +13,7 @@ from reverie.contracts import AgentParts, Context, Learner, Transition, View
 from reverie.nn import SlowCopy, adam, nll, replayed_returns
 
 if TYPE_CHECKING:
-    from reverie_plugins.replayed_value.config import ReplayedValueConfig
+    from reverie_plugins.values.config import ReplayedValueConfig
 
 
 class ReplayedValue(Learner):

@@ -63,12 +63,12 @@ class EnsembleMLP(nn.Module):
         counts = torch.bincount(member, minlength=self.members)  # (M,)
         longest = int(counts.max())
         if longest * self.members == len(member):  # every member has as many rows: how planners' particles come
-            answered = self.forward(x[order].unflatten(0, (self.members, longest)))  # (M, R / M, outputs)
+            answered = self.forward(x[order].reshape(self.members, longest, x.shape[-1]))  # (M, R / M, outputs)
             return torch.empty_like(answered.flatten(0, 1)).index_copy(0, order, answered.flatten(0, 1))
         mine = member[order]  # (R,)
         begin = counts.cumsum(0) - counts  # (M,): where each member's rows begin among the sorted ones
         place = mine * longest + torch.arange(len(mine), device=x.device) - begin[mine]  # (R,): the line of all blocks
         blocks = x.new_zeros(self.members * longest, x.shape[-1]).index_copy(0, place, x[order])
-        answered = self.forward(blocks.unflatten(0, (self.members, longest)))  # (M, K, outputs)
+        answered = self.forward(blocks.reshape(self.members, longest, x.shape[-1]))  # (M, K, outputs)
         found = answered.flatten(0, 1)[place]  # (R, outputs), sorted
         return torch.empty_like(found).index_copy(0, order, found)

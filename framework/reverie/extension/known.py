@@ -74,6 +74,7 @@ KNOWN_PLUGINS: tuple[KnownPlugin, ...] = (
     _builtin("shooting", planner=("random_shooting", "cem", "icem", "mppi", "guided")),
     _builtin("search", planner=("gradient", "exhaustive")),
     _builtin("world_model", learner=("world_model",)),
+    _builtin("values", learner=("replayed_value", "fitted_value")),
     _builtin("vae", encoder=("vae",), decoder=("vae",), objective=("vae",)),
     _builtin("mdn_rnn", dynamics=("mdn_rnn",)),
     _builtin("evolution", actor=("linear",), learner=("evolution",)),

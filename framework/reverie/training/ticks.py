@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from reverie.contracts.batch import Batch
-from reverie.contracts.learner import BudgetedEnvironments, Counters, EpisodeResult
+from reverie.contracts.learner import BudgetedEnvironments, Counters, EpisodeResult, Learner
 from reverie.contracts.sampling import Sampling
 from reverie.contracts.view import View
 from reverie.errors import NumericalFault, RunError
@@ -241,9 +241,20 @@ class Ticker:
             self.counters.replayed_steps += self.rows(stage)
         for name in stage.learners:
             if not by_gradient(learners[name]):
-                with torch.no_grad():
-                    learners[name].update(contexts[name])
-                self.counters.generations += 1
+                self._generation(learners[name], contexts[name])
+
+    def _generation(self, learner: Learner, context: LearnerContext) -> None:
+        """One step of a learner without gradients. Episodes that it played count on every process, whoever played."""
+        counters = self.counters
+        before = counters.agent_steps, counters.env_steps, counters.episodes
+        with torch.no_grad():
+            learner.update(context)
+        counters.generations += 1
+        after = counters.agent_steps, counters.env_steps, counters.episodes
+        played = self.world.sum([new - old for new, old in zip(after, before, strict=True)])
+        counters.agent_steps, counters.env_steps, counters.episodes = (
+            old + int(more) for old, more in zip(before, played, strict=True)
+        )
 
     def _guarded(self, names: Sequence[str], view: View, contexts: Mapping[str, LearnerContext]) -> None:
         """Update, or leave the update out where the recipe says so: its weights are as they were, the next batch is

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from reverie.contracts import AgentParts, Context, Latent, Learner
+from reverie.contracts import AgentParts, Context, Latent, Learner, Sampling
 from reverie_plugins.evolution.config import EvolutionConfig
 from reverie_plugins.evolution.population import Population, PopulationPolicy
 from reverie_plugins.evolution.search import Array, Search
@@ -103,7 +103,8 @@ class Evolution(Learner):
         """The search to go on with: a new one at first, and where the world model has changed under it."""
         stale = self.config.judge != "real" and ctx.counters.updates != self._updates
         if self._search is None or stale:
-            seed = int(ctx.sampling.rand((1, 1), dtype=torch.float64).item() * 2**31)
+            same = Sampling(generators=ctx.sampling.generators)  # on all ranks: they judge the same candidates
+            seed = int(same.rand((1, 1), dtype=torch.float64).item() * 2**31)
             start = nn.utils.parameters_to_vector(self.trained(ctx.agent)).detach().double().cpu().numpy()
             self._search = Search(start, self.config.sigma, self.config.population, seed)
             self._updates = ctx.counters.updates

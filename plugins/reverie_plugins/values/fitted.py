@@ -59,7 +59,7 @@ class FittedValue(Learner):
     def _starts(self, view: View, sampling: Sampling) -> tuple[Latent, Tensor]:
         """S states of the batch and whether the task goes on from them, by noise that belongs to the row."""
         B, T = view.shape
-        each = min(T, max(1, self.config.starts // B))
+        each = min(T, max(1, self.config.starts // (B * sampling.shard[1])))
         chosen = sampling.rand((B, T), device=view.batch.reward.device).topk(each, dim=1).indices  # (B, each)
         row = torch.arange(B, device=chosen.device)[:, None]
         states: Latent = view.observed.states.detach()[row, chosen]

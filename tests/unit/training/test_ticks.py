@@ -182,6 +182,29 @@ def test_learners_without_gradients_make_generations() -> None:
     assert ticker.averages.take() == {"evolution/best": 2.0}
 
 
+def test_real_episodes_of_a_generation_count_on_all_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other process of two played as much as this one: a budget that each counted for itself would last twice."""
+    from reverie.training.ddp import World
+
+    stage = {"name": "evolve", "learners": ["evolution"], "updates": 2, "until": {"generations": 2}}
+    ticker = make_ticker(stage, learners=("evolution",))
+    evolution = ticker.updates.learners["evolution"]
+
+    def update(ctx: Any) -> None:
+        ctx.counters.agent_steps += 10
+        ctx.counters.env_steps += 20
+        ctx.counters.episodes += 2
+
+    monkeypatch.setattr(evolution, "update", update)
+    monkeypatch.setattr(World, "sum", lambda world, values: [2 * value for value in values])
+    monkeypatch.setattr(World, "max", lambda world, value: value)
+    ticker.world = World(0, 2)
+    ticker.tick()
+    counters = ticker.counters
+    assert (counters.agent_steps, counters.env_steps, counters.episodes) == (40, 80, 8)
+    assert counters.generations == 2
+
+
 class StopAfter:
     """Asks to stop at the n-th question, once."""
 

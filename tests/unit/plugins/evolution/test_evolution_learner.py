@@ -102,3 +102,13 @@ def test_it_trains_the_actor_and_nothing_else() -> None:
     agent = ToyAgent()
     with pytest.raises(ValueError, match=r"its `trains` is \[actor\], not \[dynamics\]"):
         Evolution(EvolutionConfig(trains=("dynamics",)), agent)
+
+
+def test_all_processes_judge_the_same_candidates() -> None:
+    """Rows of noise differ by rank; a search that each rank seeded with its own would average scores of strangers."""
+    asked = []
+    for rank in range(2):
+        learner, context = made()
+        context.sampling = Sampling(generators=[torch.Generator().manual_seed(3)], shard=(rank, 2))
+        asked.append(torch.from_numpy(learner._current(context).ask()))
+    assert torch.equal(asked[0], asked[1])

@@ -102,6 +102,13 @@ def view_order(ctx: Rehearsal) -> Tensor:
     return Sampling(generators=[torch.Generator().manual_seed(0)]).rand((1, SQUARES)).topk(SQUARES, dim=1).indices[0]
 
 
+def test_processes_share_the_starts() -> None:
+    agent, view = corridor()
+    learner = FittedValue(FittedValueConfig(starts=4).resolved(agent.slots()), agent)
+    sampling = Sampling(generators=[torch.Generator().manual_seed(0)], shard=(1, 2))
+    assert learner._starts(view, sampling)[1].shape == (2,)
+
+
 def test_all_plans_where_there_are_few_and_random_ones_where_there_are_many() -> None:
     like, sampling = point_latent(torch.zeros(3, 1)), Sampling(generators=[torch.Generator().manual_seed(0)])
     every = plans_from(ActionSpec("discrete", 2), 3, 8, 3, like, sampling)

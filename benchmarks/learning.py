@@ -2,6 +2,7 @@
 
     python benchmarks/learning.py dreamer                 # all rows of the table, seeds that are missing
     python benchmarks/learning.py dreamer --row pendulum --seeds 100 101
+    python benchmarks/learning.py planning --row tdmpc2/pendulum
     python benchmarks/learning.py dreamer --report        # the table in Markdown, from the lines
     python benchmarks/learning.py dreamer --figure docs/images/dreamer_curves.png
 
@@ -52,10 +53,6 @@ class Row:
 
 FIVE, THREE = (100, 101, 102, 103, 104), (100, 101, 102)
 TABLES: dict[str, tuple[Row, ...]] = {
-    "tdmpc2": (
-        Row("tdmpc2", "pendulum", -200, 5_000, 500, FIVE),
-        Row("tdmpc2", "dmc/cartpole_swingup", 750, 50_000, 5_000, THREE),
-    ),
     "dreamer": (
         Row("dreamer", "pendulum", -200, 5_000, 250, FIVE),
         Row("dreamer", "cartpole", 475, 8_000, 250, FIVE),
@@ -70,6 +67,9 @@ TABLES: dict[str, tuple[Row, ...]] = {
     "planning": (
         Row("pets", "pendulum", -200, 1_500, 250, FIVE),
         Row("pets", "cartpole", 475, 3_000, 250, FIVE),
+        Row("planet", "dmc/cartpole_swingup", 600, 50_000, 5_000, THREE),
+        Row("tdmpc2", "pendulum", -200, 5_000, 500, FIVE),
+        Row("tdmpc2", "dmc/cartpole_swingup", 750, 50_000, 5_000, THREE),
     ),
 }
 
@@ -227,7 +227,7 @@ def draw(table: str, path: Path, picture: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("table", choices=sorted(TABLES))
-    parser.add_argument("--row", help="only rows whose environment is this one")
+    parser.add_argument("--row", help="only rows of this environment, or recipe/environment")
     parser.add_argument("--seeds", type=int, nargs="+", help="instead of the row's own")
     parser.add_argument("--out", type=Path, help="where the lines go; learning/<table>.jsonl by default")
     parser.add_argument("--report", action="store_true", help="print the table and stop")
@@ -244,7 +244,7 @@ def main() -> None:
     if options.overrides and options.out is None:
         parser.error("overrides make the recipe another one than the table names: give --out")
     for row in TABLES[options.table]:
-        if options.row and row.env != options.row:
+        if options.row not in (None, row.env, row.name):
             continue
         for seed in options.seeds or row.seeds:
             if any(line["row"] == row.name and line["seed"] == seed for line in lines(path)):

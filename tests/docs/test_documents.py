@@ -33,7 +33,7 @@ DOCUMENTS = [
     "docs/dream_env.md",
     "docs/offline.md",
 ]
-LONG = ["docs/planners.md"]
+LONG = ["docs/planners.md", "docs/recipes/planet.md", "docs/recipes/tdmpc2.md", "docs/recipes/world_models.md"]
 """Their commands take minutes."""
 FENCE = re.compile(r"^```(?P<language>\w*)(?: +file=(?P<file>\S+))?\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
 SMALL = ["budget.env_steps=620", "evaluation.episodes=1", "evaluation.every=null"]

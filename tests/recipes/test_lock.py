@@ -15,6 +15,7 @@ Make = Callable[..., Recipe]
 Told = Callable[..., str]
 Write = Callable[[str, str], Path]
 LOCK = Path("run/recipe.lock.yaml")
+FROZEN = "heads/value is frozen and comes from no run: it stays as it begins, unless you give heads.value.from_run"
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def test_a_lock_gives_an_equal_recipe(locked: Recipe, make: Make) -> None:
     assert again.choices == locked.choices
     # A repeat gets a folder of its own; everything else is the same.
     assert again.settings == locked.settings.model_copy(update={"run_dir": None})
-    assert (again.name, again.notes) == ("base", [])
+    assert (again.name, again.notes) == ("base", [FROZEN])
     assert make("base") == make("base")
     assert make("base") != make("base", "dynamics.width=5")
 
@@ -70,6 +71,7 @@ def test_a_lock_is_overridden_like_a_recipe(locked: Recipe, make: Make) -> None:
         "which are dropped: width, mode, loss",
         "objectives/rebuild is now tell_apart (command line); run/recipe.lock.yaml:"
         f"{_line('  rebuild:')} wrote options for rebuild, which are dropped: decoder",
+        FROZEN,
     ]
 
 
@@ -112,7 +114,8 @@ class TestLocalPlugins:
 
     def test_a_changed_file_is_noted(self, locked: Recipe, make: Make, plugins: Plugins) -> None:
         LOCK.write_text(LOCK.read_text().replace(str(plugins.records[-1].sha256), "a" * 64))
-        assert make(LOCK).notes == ["the one-file plugin 'local.toy_plugin' has changed since this run was made"]
+        changed = "the one-file plugin 'local.toy_plugin' has changed since this run was made"
+        assert make(LOCK).notes == [changed, FROZEN]
 
 
 @pytest.mark.parametrize(
@@ -161,6 +164,15 @@ class TestFromRun:
         recipe = make(write("r", "defaults: [base]\ndynamics: {from_run: run}\n"))
         assert recipe.choices["dynamics"].name == "other"
         assert recipe.choices["dynamics"].config.model_dump() == {"depth": 3}
+
+    def test_what_is_frozen_stays_frozen_whatever_run_fills_it(self, locked: Recipe, make: Make, write: Write) -> None:
+        path = write("r", "defaults: [base]\ndynamics: {mode: plain, freeze: true}\n")
+        recipe = make(path, "dynamics.from_run=run")
+        choice = recipe.choices["dynamics"]
+        assert (choice.from_run, choice.freeze) == ("run", True)
+        assert choice.config == locked.choices["dynamics"].config, "options are the run's"
+        assert any(note.endswith("r.yaml:2 wrote options for linear, which are dropped: mode") for note in recipe.notes)
+        assert not make(path, "dynamics.from_run=run", "dynamics.freeze=false").choices["dynamics"].freeze
 
     def test_another_choice_drops_it(self, locked: Recipe, make: Make, write: Write) -> None:
         path = write("r", "defaults: [base]\ndynamics: {from_run: run, freeze: true}\n")

@@ -7,6 +7,7 @@ import io
 import json
 import math
 import secrets
+import sys
 import threading
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -27,6 +28,8 @@ LARGEST_BODY = 4096
 """Bytes of a request."""
 WIDEST = 480
 """Pixels of a picture; the page shows it no larger."""
+PATIENCE = 60
+"""Seconds for which a connection may say nothing."""
 
 Array = NDArray[Any]
 
@@ -48,6 +51,11 @@ class PlayServer(ThreadingHTTPServer):
         self.turn = threading.Lock()
         super().__init__((HOST, port), _Handler)
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A page that was closed in the middle of an answer is no error."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
     @property
     def names(self) -> set[str]:
         """Hosts under which a browser may ask: what other pages make it ask comes under other names."""
@@ -65,6 +73,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: PlayServer
     protocol_version = "HTTP/1.1"
     server_version, sys_version = "reverie", ""
+    timeout = PATIENCE
 
     def do_GET(self) -> None:
         place = self._place()
@@ -83,7 +92,7 @@ class _Handler(BaseHTTPRequestHandler):
         if place not in ("step", "reset") or self.headers.get_content_type() != "application/json":
             return self._refuse(HTTPStatus.NOT_FOUND)
         length = self.headers.get("Content-Length", "")
-        if not length.isdecimal() or int(length) > LARGEST_BODY:
+        if not length.isdecimal() or len(length) > 5 or int(length) > LARGEST_BODY:
             return self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
         try:
             order = parse_json(self.rfile.read(int(length)).decode("utf-8"))
@@ -172,7 +181,7 @@ def _whole(order: Mapping[str, Any], name: str) -> int | None:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def described(session: PlaySession, title: str) -> dict[str, Any]:
@@ -199,7 +208,7 @@ def shown(session: PlaySession) -> dict[str, Any]:
         "seed": session.seed,
         "real": None if moment.real is None else _side(moment.real),
         "dreamed": _side(moment.dreamed),
-        "errors": [None if math.isnan(error) else round(error, 4) for error in moment.errors[-2000:]],
+        "errors": [round(error, 4) if math.isfinite(error) else None for error in moment.errors[-2000:]],
         "parted": moment.parted,
         "woken": moment.woken[-200:],
         "goes_on": round(moment.goes_on, 4),

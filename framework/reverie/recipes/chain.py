@@ -46,7 +46,7 @@ class Layer:
         prefix: where its keys land: the root, or a slot for files such as `env/cartpole.yaml`.
         defaults: the defaults list that Hydra is served, in the form that it accepts.
         decisions: what the recipe is, were this file the last of the chain.
-        dropped: slots whose keys were written for another component than the final one.
+        dropped: slots whose keys were written for another component than the final one, with the keys that stay.
     """
 
     key: str
@@ -54,7 +54,7 @@ class Layer:
     prefix: KeyPath = ()
     defaults: list[Any] = field(default_factory=list)
     decisions: dict[str, Decision] = field(default_factory=dict)
-    dropped: set[str] = field(default_factory=set)
+    dropped: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def is_lock(self) -> bool:
@@ -67,10 +67,12 @@ class Layer:
         data = {key: value for key, value in self.document.data.items() if key in TOP_LEVEL}
         for group in NAMED:
             if isinstance(data.get(group), dict):
-                data[group] = {
-                    name: value for name, value in data[group].items() if f"{group}/{name}" not in self.dropped
-                }
-        return {key: value for key, value in data.items() if key not in self.dropped}
+                data[group] = self._without_dropped(data[group], f"{group}/")
+        return self._without_dropped(data)
+
+    def _without_dropped(self, data: Mapping[str, Any], group: str = "") -> dict[str, Any]:
+        left = {key: self.dropped.get(f"{group}{key}", value) for key, value in data.items()}
+        return {key: value for key, value in left.items() if value or f"{group}{key}" not in self.dropped}
 
 
 @dataclass

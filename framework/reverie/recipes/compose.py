@@ -125,15 +125,19 @@ def _added(command: CommandLine, before: Mapping[str, Decision]) -> Iterator[str
 
 
 def _drop(layer: Layer, final: Mapping[str, Decision]) -> Iterator[str]:
-    """Drop keys that a file wrote for another component than the final one; say so where it wrote any options."""
+    """Drop keys that a file wrote for another component than the final one; say so where it wrote any options.
+
+    `freeze` is no option of a component: whatever run fills the slot, it stays as that run left it.
+    """
     if layer.prefix:
         return
     for slot, body in slots_in(layer.document.data):
         before, after = layer.decisions.get(slot), final.get(slot)
         if before is None or after is None or before.same(after):
             continue
-        layer.dropped.add(slot)
-        options = [key for key in body or () if key not in ("name", "from_run")] if isinstance(body, Mapping) else []
+        written = body if isinstance(body, Mapping) else {}
+        layer.dropped[slot] = {"freeze": written["freeze"]} if after.run and "freeze" in written else {}
+        options = [key for key in written if key not in ("name", "from_run", *layer.dropped[slot])]
         if options:
             named = ", ".join(printable(key) for key in options[:6]) + (", ..." if len(options) > 6 else "")
             yield (

@@ -5,6 +5,8 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import socket
+import struct
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -14,6 +16,7 @@ import pytest
 from toy_world import EDGE, A, B, C
 
 from reverie.contracts import ActionSpec
+from reverie.dreaming import server as server_module
 from reverie.dreaming.keys import controls_of
 from reverie.dreaming.server import PlayServer
 from reverie.dreaming.session import PlaySession
@@ -253,6 +256,8 @@ def test_steps_and_resets_over_http(server: PlayServer) -> None:
         ({"action": None}, "list of 1 numbers"),
         ({"action": [0.5], "temperature": 0}, "above 0"),
         ({"action": [0.5], "temperature": "hot"}, "is a number"),
+        ({"action": [0.5], "temperature": 10**400}, "is a number"),
+        ({"action": [10**400]}, "list of 1 numbers"),
         ({"action": [0.5], "horizon": -1}, "whole number"),
         ({"action": [0.5], "horizon": 2.5}, "whole number"),
         ([1], "JSON object"),
@@ -291,3 +296,59 @@ def test_strangers_get_nothing(server: PlayServer) -> None:
     assert server.session.moment.step == 0
     mine = ask(server, "POST", f"{base}/step", step, Origin=f"http://localhost:{port}", Host=f"localhost:{port}")
     assert mine[0] == 200
+
+
+def raw(server: PlayServer, text: str) -> socket.socket:
+    """A connection that has sent this and waits."""
+    connection = socket.create_connection(("127.0.0.1", server.server_address[1]), timeout=10)
+    connection.sendall(text.encode())
+    return connection
+
+
+def head(server: PlayServer, length: str) -> str:
+    port = server.server_address[1]
+    kind = "Content-Type: application/json"
+    return f"POST /{server.token}/step HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{kind}\r\nContent-Length: {length}\r\n\r\n"
+
+
+def test_a_length_that_is_no_length_is_refused(server: PlayServer, capfd: pytest.CaptureFixture[str]) -> None:
+    for length in ("9" * 5000, "-1", "1e3", "\u00b2"):
+        with raw(server, head(server, length)) as connection:
+            assert connection.recv(64).startswith(b"HTTP/1.1 413")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_page_that_is_closed_in_the_middle_of_an_answer(
+    server: PlayServer, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = threading.Event()
+    ended = threading.Event()
+    obeyed, closed = server_module.obey, server.shutdown_request
+
+    def slowly(*order: Any) -> None:
+        assert gone.wait(10)
+        obeyed(*order)
+
+    def end(request: Any) -> None:
+        closed(request)
+        ended.set()
+
+    monkeypatch.setattr(server_module, "obey", slowly)
+    monkeypatch.setattr(server, "shutdown_request", end)
+    connection = raw(server, head(server, "17") + '{"action": [0.5]}')
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closing resets at once
+    connection.close()
+    gone.set()
+    assert ended.wait(10)
+    assert capfd.readouterr() == ("", ""), "no traceback in the terminal of who plays"
+    monkeypatch.undo()
+    assert ask(server, "POST", f"/{server.token}/step", {"action": [0.5]})[0] == 200
+
+
+def test_who_sends_half_a_request_is_let_go(
+    server: PlayServer, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server.RequestHandlerClass, "timeout", 0.2)
+    with raw(server, head(server, "20") + "{") as connection:
+        assert connection.recv(64) == b""
+    assert capfd.readouterr() == ("", "")

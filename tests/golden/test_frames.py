@@ -3,6 +3,7 @@
 import csv
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -52,7 +53,8 @@ def test_components_are_told_the_repeat_that_the_environment_has(monkeypatch: py
     monkeypatch.setattr(build, "_chosen", lambda recipe, slot: slot)
     monkeypatch.setattr(build, "_make", lambda choice, base: Repeats())
     assert Repeats().action.repeat == 1
-    assert build.build_environment(None).action.repeat == 4  # type: ignore[arg-type]
+    recipe = SimpleNamespace(choice=lambda slot: slot)
+    assert build.build_environment(recipe).action.repeat == 4  # type: ignore[arg-type]
 
 
 class Repeats(AlignmentFactory):

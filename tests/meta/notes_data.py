@@ -192,7 +192,7 @@ COUNTS = [
         "evaluations are due by decisions",
         "a schedule in frames is met at other frames",
         "reverie.training.report:Report.evaluation_due",
-        "counters.env_steps",
+        "getattr(counters, self.clock)",
         "counters.agent_steps",
         (f"{FRAMES}test_lines_and_curves_count_frames_and_the_ratio_counts_decisions",),
     ),

@@ -89,7 +89,7 @@ GRADIENTS = [
         "reward and continue do not shape the states",
         "latents keep what is large in the picture and lose what pays",
         "reverie_plugins.world_model.learner:WorldModel.losses",
-        'if "encoder" not in trains and "dynamics" not in trains:',
+        'if "encoder" not in trains:',
         "if True:",
         (
             f"{WORLD_MODEL}test_what_each_head_has_to_explain_shapes_the_states",

@@ -4,6 +4,7 @@ import re
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
@@ -29,9 +30,21 @@ def test_they_are_found(builtin: Plugins) -> None:
     assert {"cartpole", "cartpole_masked", "pendulum", "acrobot", "dmc/cartpole_swingup"} <= set(roots.options("env"))
 
 
+def own_words(name: str, folder: Path) -> list[str]:
+    """What a recipe leaves to its user: where recorded episodes lie, since none come with Reverie."""
+    if name != "offline":
+        return []
+    recorded = folder / "recorded"
+    recorded.mkdir()
+    for number in range(2):
+        obs, action = np.zeros((40, 3), np.float32), np.zeros((39, 1), np.float32)
+        np.savez(recorded / f"{number}.npz", obs=obs, action=action, reward=np.zeros(39), terminated=True)
+    return [f"data.folder={recorded}"]
+
+
 @pytest.mark.parametrize("name", RECIPES)
 def test_each_recipe_is_right_and_its_lock_repeats_it(name: str, builtin: Plugins, tmp_path: Path) -> None:
-    recipe = prepare(name, plugins=builtin)
+    recipe = prepare(name, own_words(name, tmp_path), plugins=builtin)
     write_lock(recipe, tmp_path)
     again = prepare(tmp_path / "recipe.lock.yaml", plugins=builtin)
     assert again == recipe

@@ -160,7 +160,7 @@ stages:
 def test_stages_that_the_schema_refuses(told: Told, write: Write) -> None:
     assert told(write("r", STAGES)) == (
         "r.yaml:3: stages.0: unknown key 'collcet' (did you mean 'collect'?)\n"
-        "    fix: keys: name, collect, learners, freeze, ratio, updates, until\n"
+        "    fix: keys: name, collect, learners, freeze, ratio, updates, batch_size, length, until\n"
         "r.yaml:4: `stages.1.collect.policy` must be one of 'random', 'actor', 'planner' or 'none', not 'rndom' "
         "(did you mean 'random'?)\n"
         "    why: Who acts: `random` draws uniformly, `actor` and `planner` explore with the agent, "

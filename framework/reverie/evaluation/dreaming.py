@@ -47,9 +47,12 @@ class Dream:
 def code_decoder(agent: Any) -> Decoder | None:
     """The decoder that can show a latent state: the slot `decoder`, else the first of `decoders`. One that reads the
     embedding can where the dynamics' code is such an embedding (V and M of World Models)."""
-    alike = agent.dynamics.code_size == agent.encoder.embed_size
-    candidates: list[Decoder] = [agent.decoder, *agent.decoders.values()]
-    return next((one for one in candidates if one is not None and (one.reads == "code" or alike)), None)
+    candidates: list[Decoder] = [one for one in (agent.decoder, *agent.decoders.values()) if one is not None]
+    return next((one for one in candidates if one.reads == "code" or _code_is_embedding(agent)), None)
+
+
+def _code_is_embedding(agent: Any) -> bool:
+    return bool(agent.dynamics.code_size == agent.encoder.embed_size)
 
 
 @torch.no_grad()

@@ -89,7 +89,7 @@ def test_list_shows_plugins_and_components(reverie: Any, site: Path) -> None:
     lines = [line.split() for line in answer.stdout.splitlines()]
     assert ["alpha", "loaded", "dist-a", "2.5", "1"] in lines
     assert ["dynamics", "mine", "alpha", "a", "sample"] in lines or ["mine", "alpha", "a", "sample"] in lines
-    assert ["gym", "loaded", "reverie", "0.1.0", "1"] in lines
+    assert ["gym", "loaded", "reverie", "0.1.0", "2"] in lines
 
 
 def test_list_as_json(reverie: Any, site: Path) -> None:

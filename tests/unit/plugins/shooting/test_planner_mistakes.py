@@ -72,7 +72,7 @@ def plugins(tmp_path_factory: pytest.TempPathFactory) -> Plugins:
         (
             ["planner=gradient", "env=pendulum", "dynamics=tabular"],
             "planner (gradient) needs dynamics to provide 'differentiable', which tabular does not",
-            "use dynamics=rssm",
+            "choices: ensemble, implicit, mdn_rnn, rssm",
         ),
         (
             ["planner=cem", "heads.cost=gaussian"],

@@ -29,6 +29,8 @@ class Known(Latent):
 class Truth:
     """x_{t+1} = 0.5 x_t + a_t; a posterior is the observation itself."""
 
+    code_size = 1
+
     def __init__(self) -> None:
         self.seen: list[Tensor] = []
 
@@ -69,7 +71,11 @@ def agent(**parts: Any) -> Any:
     )
     for name in ("reward", "value"):
         found.heads[name].reads, found.heads[name].members = "after", None
+    found.encoder.embed_size = 2  # another than the code's: no decoder of embeddings can read a code
     found.__dict__.update(parts)
+    for decoder in (found.decoder, *found.decoders.values()):
+        if decoder is not None and not hasattr(decoder, "reads"):
+            decoder.reads = "code"
     found.imagination = Imagination(found)
     return found
 

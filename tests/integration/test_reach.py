@@ -28,7 +28,12 @@ ROOT = Path(__file__).parents[2]
 NAMES = sorted(
     path.relative_to(ROOT / "recipes/env").with_suffix("").as_posix() for path in ROOT.glob("recipes/env/**/*.yaml")
 )
-PACKAGES = {"dmc": ("shimmy", "dm_control"), "minatar": ("minatar",), "minigrid": ("minigrid",), "car_racing": ("Box2D",)}
+PACKAGES = {
+    "dmc": ("shimmy", "dm_control"),
+    "minatar": ("minatar",),
+    "minigrid": ("minigrid",),
+    "car_racing": ("Box2D",),
+}
 SMALL = [
     "dynamics.deter=8",
     "dynamics.hidden=8",

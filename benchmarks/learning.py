@@ -5,10 +5,13 @@
     python benchmarks/learning.py planning --row tdmpc2/pendulum
     python benchmarks/learning.py dreamer --report        # the table in Markdown, from the lines
     python benchmarks/learning.py dreamer --figure docs/images/dreamer_curves.png
+    python benchmarks/learning.py planning --until-solved --keep runs/planning    # end at the solution; keep the runs
 
 A row names a recipe, an environment and a bar; the shipped recipe runs with nothing else changed but its budget, the
 evaluation schedule and the seed. Solved means that each of three evaluations in a row reached the threshold; the step
-of the third counts. Every run has one thread. Lines that exist are skipped, so that an interrupted table goes on.
+of the third counts. With `--until-solved` a run is interrupted (and saved) there, so that its CPU minutes are what the
+solution cost; its line says so. Every run has one thread. Lines that exist are skipped, so that an interrupted table
+goes on.
 """
 
 from __future__ import annotations
@@ -18,10 +21,12 @@ import importlib.metadata
 import json
 import os
 import resource
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +34,8 @@ from typing import Any
 
 HERE = Path(__file__).parent / "learning"
 IN_A_ROW = 3
+INTERRUPTED = 143
+"""What `reverie train` answers to SIGTERM, its work saved."""
 JUDGED = (5, 15)
 """Horizons at which the trained world model must beat copy-last and the mean."""
 REVERIE = str(Path(sys.executable).with_name("reverie"))
@@ -91,10 +98,19 @@ def held(curve: list[tuple[int, float]]) -> float:
     return max(windows, default=float("-inf"))
 
 
-def measure(row: Row, seed: int, extra: list[str]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class How:
+    """What the command line says of all runs."""
+
+    overrides: tuple[str, ...] = ()
+    until_solved: bool = False
+    keep: Path | None = None
+
+
+def measure(row: Row, seed: int, how: How) -> dict[str, Any]:
     """Train one seed in a process of its own; returns its line."""
     with tempfile.TemporaryDirectory() as folder:
-        run = Path(folder) / "run"
+        run = (how.keep or Path(folder)) / f"{row.name.replace('/', '-')}-{seed}"
         overrides = [
             f"env={row.env}",
             f"seed={seed}",
@@ -103,17 +119,40 @@ def measure(row: Row, seed: int, extra: list[str]) -> dict[str, Any]:
             "evaluation.episodes=10",
             "trainer.threads=1",
             "logging.tensorboard=false",
-            *extra,
+            *how.overrides,
         ]
         command = ["reverie", "train", row.recipe, *overrides]
-        program = [REVERIE, *command[1:], f"run_dir={run}", "--no-progress"]
         before = _cpu_seconds()
-        subprocess.run(program, check=True, env=SINGLE, stdout=subprocess.DEVNULL)
+        train([REVERIE, *command[1:], f"run_dir={run}", "--no-progress"], run, row, how.until_solved)
         cpu = _cpu_seconds() - before
-        points = [json.loads(line) for line in (run / "metrics" / "evaluations.jsonl").read_text().splitlines()]
-        if points[-1]["env_steps"] < row.frames:
+        points = evaluations(run)
+        done = how.until_solved and solved_at(curve_of(points), row.threshold) is not None
+        if points[-1]["env_steps"] < row.frames and not done:
             raise SystemExit(f"{row.name}, seed {seed}: ended at {points[-1]['env_steps']} of {row.frames} frames")
         return line_of(row, seed, command, points, cpu, judge(run))
+
+
+def train(program: list[str], run: Path, row: Row, until_solved: bool) -> None:
+    """Run it, to its end or to the evaluation that solves the row."""
+    process = subprocess.Popen(program, env=SINGLE, stdout=subprocess.DEVNULL)
+    while until_solved and process.poll() is None:
+        time.sleep(1)
+        if solved_at(curve_of(evaluations(run)), row.threshold) is not None:
+            process.send_signal(signal.SIGTERM)
+            break
+    if process.wait() not in ((0, INTERRUPTED) if until_solved else (0,)):
+        raise SystemExit(f"exit code {process.returncode}: {' '.join(program)}")
+
+
+def evaluations(run: Path) -> list[dict[str, Any]]:
+    """The run's evaluations so far; a line that is being written does not count yet."""
+    path = run / "metrics" / "evaluations.jsonl"
+    text = path.read_text() if path.exists() else ""
+    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+
+
+def curve_of(points: list[dict[str, Any]]) -> list[tuple[int, float]]:
+    return [(point["env_steps"], round(point["mean"], 2)) for point in points]
 
 
 def _cpu_seconds() -> float:
@@ -141,17 +180,18 @@ def line_of(
     errors: dict[str, list[float]],
 ) -> dict[str, Any]:
     """What is recorded about a finished seed. CPU minutes include start-up and leave evaluations out."""
-    curve = [(point["env_steps"], round(point["mean"], 2)) for point in points]
-    evaluations = sum(point["cpu_seconds"] for point in points)
+    curve = curve_of(points)
+    evaluating = sum(point["cpu_seconds"] for point in points)
     return {
         "row": row.name,
         "seed": seed,
         "solved_at": solved_at(curve, row.threshold),
         "held": round(held(curve), 1),
-        "cpu_minutes": round((cpu - evaluations) / 60, 2),
-        "evaluation_cpu_minutes": round(evaluations / 60, 2),
+        "cpu_minutes": round((cpu - evaluating) / 60, 2),
+        "evaluation_cpu_minutes": round(evaluating / 60, 2),
         "threshold": row.threshold,
         "frames": row.frames,
+        "ended_at": curve[-1][0],
         "mode": points[-1]["mode"],
         "world_model": errors,
         "command": " ".join(command),
@@ -232,6 +272,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="where the lines go; learning/<table>.jsonl by default")
     parser.add_argument("--report", action="store_true", help="print the table and stop")
     parser.add_argument("--figure", type=Path, help="draw the curves into this file and stop")
+    parser.add_argument("--until-solved", action="store_true", help="end each run where it has solved its row")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep the runs here")
     parser.add_argument("overrides", nargs="*", help="for trials: these make the recipe another one, so give --out too")
     options = parser.parse_args()
     path = options.out or HERE / f"{options.table}.jsonl"
@@ -243,6 +285,7 @@ def main() -> None:
         return
     if options.overrides and options.out is None:
         parser.error("overrides make the recipe another one than the table names: give --out")
+    how = How(tuple(options.overrides), options.until_solved, options.keep)
     for row in TABLES[options.table]:
         if options.row not in (None, row.env, row.name):
             continue
@@ -250,7 +293,7 @@ def main() -> None:
             if any(line["row"] == row.name and line["seed"] == seed for line in lines(path)):
                 continue
             print(f"{row.name} seed {seed} ...", flush=True)
-            line = measure(row, seed, options.overrides)
+            line = measure(row, seed, how)
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("a") as file:
                 file.write(json.dumps(line) + "\n")

@@ -111,7 +111,7 @@ def test_values_that_are_refused(told: Told, line: str, what: str) -> None:
 )
 def test_interpolations_on_the_command_line(told: Told, value: str) -> None:
     assert told("base", f"run_dir={value}").splitlines()[0] == (
-        "command line: the interpolation '${oc.env:HOME}' is refused"
+        "command line: run_dir: the interpolation '${oc.env:HOME}' is refused"
     )
 
 

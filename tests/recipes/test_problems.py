@@ -246,7 +246,8 @@ def test_wrong_types_and_values(told: Told, write: Write) -> None:
         "r.yaml:3: actor (both): `layers` must be a whole number, not [1]\n"
         "    why: Hidden layers.\n"
         "r.yaml:4: `replay.length` must be greater than 0, not 0\n"
-        "    why: Steps per chunk, T."
+        "    why: Steps per chunk, T.\n"
+        "    fix: write a larger number; the default is 64"
     )
 
 

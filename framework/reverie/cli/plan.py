@@ -1,23 +1,31 @@
 """`reverie plan RUN`: watch a planner think."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from reverie.cli.console import current_plugins, say
 from reverie.cli.evaluate import Choice
+from reverie.cli.films import (
+    Checkpoint,
+    FirstSeed,
+    FramesPerSecond,
+    LatentMode,
+    Overrides,
+    RunFolder,
+    literal,
+    say_notes,
+)
+
+if TYPE_CHECKING:
+    from reverie.evaluation.planning import PlanPictures
 
 
 def plan(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")],
-    overrides: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="KEY=VALUE", help="Another planner or environment, such as planner=cem."),
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(min=0, help="Of the episode.", show_default="the recipe's evaluation seed")
-    ] = None,
+    run: RunFolder,
+    overrides: Overrides = None,
+    seed: FirstSeed = None,
     steps: Annotated[int, typer.Option(min=1, help="Decisions that are played and filmed.")] = 40,
     at: Annotated[
         int | None,
@@ -30,9 +38,9 @@ def plan(
         ),
     ] = None,
     film: Annotated[bool, typer.Option(help="Make the film besides the picture.")] = True,
-    fps: Annotated[int, typer.Option(min=1, max=60, help="Frames per second.")] = 12,
-    mode: Annotated[Choice, typer.Option(help="Most likely latents, or drawn ones.")] = Choice.mode,
-    checkpoint: Annotated[str | None, typer.Option(metavar="NAME", help="By default the newest.")] = None,
+    fps: FramesPerSecond = 12,
+    mode: LatentMode = Choice.mode,
+    checkpoint: Checkpoint = None,
 ) -> None:
     """Watch a planner think.
 
@@ -41,29 +49,23 @@ def plan(
     """
     from reverie.evaluation.planning import plan as make
 
-    chosen: Any = mode.value
     found = make(
-        run,
-        overrides or [],
-        seed=seed,
-        steps=steps,
-        at=at,
-        out=out,
-        film=film,
-        fps=fps,
-        mode=chosen,
-        checkpoint=checkpoint,
-        plugins=current_plugins(),
-    )
-    for note in found.notes:
-        say(f"note: {note}", "dim")
+        run, overrides or [], seed=seed, steps=steps, at=at, out=out, film=film, fps=fps, mode=literal(mode),
+        checkpoint=checkpoint, plugins=current_plugins(),
+    )  # fmt: skip
+    say_notes(found.notes)
+    say(_verdict(found))
+    say(f"decision {found.step}     {found.picture}")
+    if found.film is not None:
+        say(f"film           {found.film}")
+
+
+def _verdict(found: "PlanPictures") -> str:
+    """What plans promised, beside what came."""
     verdict = found.verdict
     correlation = "" if verdict.correlation is None else f", correlation {verdict.correlation:.2f}"
-    say(
+    return (
         f"reward over the next {found.horizon} steps: planned {verdict.planned.mean():.4g}, "
         f"came {verdict.came.mean():.4g} "
         f"(means of {len(verdict.came)} decisions; mean difference {verdict.error:.3g}{correlation})"
     )
-    say(f"decision {found.step}     {found.picture}")
-    if found.film is not None:
-        say(f"film           {found.film}")

@@ -62,7 +62,8 @@ class PlannerConfig(Config):
     def _values_are_of_rewards(self) -> Self:
         if self.bootstrap and self.score_by == "cost":
             raise ValueError(
-                "the value head predicts rewards: with `score_by: cost` there is nothing to bootstrap from"
+                "the value head predicts rewards: with `score_by: cost` there is nothing to bootstrap from\n"
+                "fix: leave `bootstrap` out, or set `score_by` to reward_minus_cost"
             )
         return self
 

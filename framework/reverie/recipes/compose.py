@@ -33,6 +33,7 @@ class Composition:
         decisions: what each slot holds in the end, and who said so.
         notes: lines that a person should see.
         refused: slots whose choice was refused.
+        written: what each slot held before the command line was read.
     """
 
     data: dict[str, Any]
@@ -42,6 +43,7 @@ class Composition:
     notes: list[str]
     problems: list[Problem]
     refused: set[str]
+    written: dict[str, str | None]
 
     @property
     def document(self) -> Document:
@@ -109,7 +111,8 @@ def compose(document: Document, chain: Chain, command: CommandLine) -> Compositi
         data, failures = _merge(served, lines)
         problems += failures
     command.keys[:] = keys
-    result = Composition(data, chain.layers, decisions, command, notes, problems, chain.refused)
+    written = {slot: decision.value for slot, decision in layer.decisions.items()}
+    result = Composition(data, chain.layers, decisions, command, notes, problems, chain.refused, written)
     _settle(result)
     return result
 

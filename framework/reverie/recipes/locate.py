@@ -253,9 +253,9 @@ def value_fault(value: Any) -> tuple[str, str, str] | None:
     if isinstance(value, str) and not value.replace("\n", "").replace("\t", "").isprintable():
         return f"the text {printable(value)!r} has control characters", "", "remove them"
     if isinstance(value, int) and abs(value) > LARGEST_INTEGER:
-        return f"the number {printable(value, 24)} is too large", "", ""
+        return f"the number {printable(value, 24)} is too large", "", "write a smaller one"
     if isinstance(value, float) and not math.isfinite(value):
-        return f"the number {value} is not finite", "", ""
+        return f"the number {value} is not finite", "", "write a finite one, or leave the key out for its default"
     return None
 
 

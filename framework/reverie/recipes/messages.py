@@ -15,6 +15,9 @@ from reverie.recipes.slots import KeyPath, dotted, look
 Locate = Callable[[KeyPath], str]
 """`file:line` of a key path of the whole recipe."""
 
+FIX = "\nfix: "
+"""Divides what a validator's `ValueError` says from what to write instead."""
+_LIMITS = {"greater_than": "gt", "greater_than_equal": "ge", "less_than": "lt", "less_than_equal": "le"}
 _WANTED = {
     "int_parsing": "a whole number",
     "int_type": "a whole number",
@@ -98,9 +101,9 @@ def _problem(
         what = f"{head}the key {printable(path[-1])!r} is missing"
         return Problem(what, place, key, _doc(info), f"write `{path[-1]}: ...`")
     if detail["type"] == "value_error":
-        text = str(detail.get("ctx", {}).get("error", detail["msg"]))
+        text, _, fix = str(detail.get("ctx", {}).get("error", detail["msg"])).partition(FIX)
         around = subject + (f", `{dotted(path)}`" if path else "") if subject else dotted(path)
-        return Problem(f"{around}: {text}", place, key, _doc(info))
+        return Problem(f"{around}: {text}", place, key, _doc(info), fix)
     wanted = " or ".join(dict.fromkeys(_wanted(each) for each in details))
     value = printable(detail["input"], 40)
     hint = _choices_hint(details, detail["input"])
@@ -108,7 +111,7 @@ def _problem(
     what = f"{head}`{dotted(path) or key}` must be {wanted}, not {value!r}" + (f" ({hint})" if hint else "")
     if not isinstance(detail["input"], str):
         what = what.replace(f"not {value!r}", f"not {value}")
-    return Problem(what, place, key, _doc(info))
+    return Problem(what, place, key, _doc(info), _within(detail, info) if len(details) == 1 else "")
 
 
 def _wanted(detail: ErrorDetails) -> str:
@@ -119,14 +122,23 @@ def _wanted(detail: ErrorDetails) -> str:
         return f"a list of at least {context['min_length']}"
     if detail["type"] in _WANTED:
         return _WANTED[detail["type"]]
-    limits = {"greater_than": "gt", "greater_than_equal": "ge", "less_than": "lt", "less_than_equal": "le"}
-    if detail["type"] in limits:
+    if detail["type"] in _LIMITS:
         words = detail["type"].replace("_", " ").replace("than equal", "than or equal to")
-        return f"{words} {context[limits[detail['type']]]}"
+        return f"{words} {context[_LIMITS[detail['type']]]}"
     if detail["type"] == "string_pattern_mismatch":
         return f"text of the form {context['pattern']}"
     message = detail["msg"].removeprefix("Input should ").removeprefix("be ")
     return message[:1].lower() + message[1:]
+
+
+def _within(detail: ErrorDetails, info: FieldInfo | None) -> str:
+    """The fix of a number out of its range; other mistakes already say what the key must be."""
+    if detail["type"] not in _LIMITS:
+        return ""
+    default = info.default if info else None
+    named = isinstance(default, int | float) and not isinstance(default, bool)
+    size = "larger" if detail["type"].startswith("greater") else "smaller"
+    return f"write a {size} number" + (f"; the default is {default:g}" if named else "")
 
 
 def _choices_hint(details: list[ErrorDetails], value: Any) -> str:

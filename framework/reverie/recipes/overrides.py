@@ -113,7 +113,8 @@ def _assign(line: CommandLine, path: KeyPath, value: Any, text: str) -> None:
         _assign_slot(line, "/".join(str(part) for part in path[:-1]), path[:-1], value, text)
     else:
         for fault in _faults(value):
-            line.refuse(text, *fault)
+            what, why, fix = fault
+            line.refuse(text, f"{dotted(path)}: {what}", why, fix)
             return
         line.keys.append(KeyOverride(path, value, hydra_value(value)))
 

@@ -114,6 +114,7 @@ def _validated(
         resolved=composition.data,
         notes=[*notes, *composition.notes],
         overrides=tuple(overrides),
+        written=composition.written,
         origins={shown(layer.document.path): layer.document.sha256 for layer in composition.layers},
         data_facts=facts if not _other_data(overrides) else None,
         places={dotted(key): composition.where(key) for key in leaves(composition.data)},

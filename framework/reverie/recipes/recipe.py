@@ -64,6 +64,7 @@ class Recipe:
         origins: for the files it was composed of, path and sha256.
         places: for every key of `resolved` (dotted), where it was set.
         data_facts: what is known of the data in the slot `data`: from a lock, or from having looked through it.
+        written: what each slot holds without the command line; advice begins with it.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Recipe:
     origins: Mapping[str, str] = field(compare=False, default_factory=dict)
     places: Mapping[str, str] = field(compare=False, repr=False, default_factory=dict)
     data_facts: DataFacts | None = field(compare=False, default=None)
+    written: Mapping[str, str | None] = field(compare=False, repr=False, default_factory=dict)
 
     def choice(self, slot: str) -> Choice | None:
         """What a slot holds, or None."""

@@ -169,10 +169,30 @@ class Wiring:
         return f"add `- {slot}: {name}` to the defaults list, or {slot}={name} (choices: {', '.join(names)})"
 
     def instead(self, slot: str, capabilities: Iterable[str]) -> str:
-        names = self.offering(kind_of(slot) or "", capabilities)
+        names = self.nearest(slot, self.offering(kind_of(slot) or "", capabilities))
         if not names:
             return f"no installed {kind_of(slot)} provides it; see `reverie plugins list`"
         return f"use {slot}={names[0]} (choices: {', '.join(names)})"
+
+    def nearest(self, slot: str, names: list[str]) -> list[str]:
+        """The names in the order in which to advise them: what the recipe itself has there, then what would fit without
+        another change, then what has most in common with what is in the slot."""
+        present = self.recipe.choices[slot]
+        wanted = {
+            capability for choice in self.recipe.choices.values() for capability in choice.needs.provides.get(slot, ())
+        }
+
+        def rank(name: str) -> tuple[bool, bool, int]:
+            component = self.catalogue.get(present.kind, name)
+            needs, offers = component.spec.needs | default_needs(component), component.spec.provides
+            met = all(
+                (other := self.recipe.choice(of)) is not None and set(needs.provides.get(of, ())) <= other.provides
+                for of in dict.fromkeys((*needs.slots, *needs.provides))
+            )
+            own = name == self.recipe.written.get(slot)
+            return not own, not (met and wanted <= offers), -len(offers & present.provides)
+
+        return sorted(names, key=rank)  # stable: equals stay in the catalogue's order
 
     def offering(self, kind: str, capabilities: Iterable[str]) -> list[str]:
         """Installed components of a kind that provide these capabilities."""

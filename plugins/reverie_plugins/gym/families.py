@@ -55,6 +55,7 @@ OWN = {
     "reverie/CartPolePixels-v0": ("reverie_plugins.gym.cartpole:CartPolePixels", 500),
     "reverie/CartPoleDict-v0": ("reverie_plugins.gym.cartpole:CartPoleDict", 500),
     "reverie/Pendulum-v0": ("reverie_plugins.gym.pendulum:PendulumTask", 200),
+    "reverie/PendulumAngle-v0": ("reverie_plugins.gym.pendulum:PendulumAngle", 200),
 }
 """Ids of this plugin's own environments, with their entry points and time limits in frames."""
 

@@ -1,10 +1,11 @@
-"""Gymnasium's pendulum with another goal or another body: second tasks for a world model that knows the first."""
+"""Gymnasium's pendulum with another goal, another body or other eyes: second tasks for a world model that knows it."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+from gymnasium import spaces
 from gymnasium.envs.classic_control.pendulum import PendulumEnv, angle_normalize
 
 
@@ -35,3 +36,23 @@ class PendulumTask(PendulumEnv):  # type: ignore[misc]
         obs, _, terminated, truncated, info = super().step(u)
         cost = angle_normalize(angle - self.goal) ** 2 + 0.1 * velocity**2 + 0.001 * torque**2
         return obs, -float(cost), terminated, truncated, info
+
+
+class PendulumAngle(PendulumTask):
+    """The same body and tasks, seen otherwise: (angle, angular velocity), the angle in [-pi, pi] from upright.
+
+    Where the rod hangs straight down, the angle jumps from one end to the other: the cosine and sine of `Pendulum-v1`
+    go round without a seam.
+
+    Args:
+        options: those of `PendulumTask`.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        high = np.array([np.pi, self.max_speed], np.float32)
+        self.observation_space = spaces.Box(-high, high, dtype=np.float32)
+
+    def _get_obs(self) -> Any:
+        angle, velocity = self.state
+        return np.array([angle_normalize(angle), velocity], np.float32)

@@ -44,6 +44,7 @@ BODIES: dict[str, Body] = {
     "Pendulum": Body(
         ("cos angle", "sin angle", "angular velocity"), lambda obs: np.array([_angle(obs, 0, 1), obs[2]]), (0, 1)
     ),
+    "PendulumAngle": Body(("angle", "angular velocity"), np.array, (0,)),
     "Acrobot": Body(
         ("cos angle 1", "sin angle 1", "cos angle 2", "sin angle 2", "angular velocity 1", "angular velocity 2"),
         lambda obs: np.array([_angle(obs, 0, 1), _angle(obs, 2, 3), obs[4], obs[5]]),

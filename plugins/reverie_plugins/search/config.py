@@ -24,7 +24,7 @@ class GradientConfig(PlannerConfig):
     @model_validator(mode="after")
     def _beginnings_differ(self) -> Self:
         if self.candidates > 1 and self.std == 0:
-            raise ValueError("with std 0 all candidates are the same one: use one candidate, or a std above 0")
+            raise ValueError("with std 0 all candidates are the same one\nfix: use one candidate, or a std above 0")
         return self
 
     def needs(self) -> Needs:

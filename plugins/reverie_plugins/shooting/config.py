@@ -40,7 +40,10 @@ class RefiningConfig(ShootingConfig):
     @model_validator(mode="after")
     def _fewer_elites(self) -> Self:
         if self.elites > self.candidates:
-            raise ValueError(f"elites ({self.elites}) cannot be more than candidates ({self.candidates})")
+            raise ValueError(
+                f"elites ({self.elites}) cannot be more than candidates ({self.candidates})\n"
+                f"fix: set `elites` to {self.candidates} or fewer, or `candidates` to {self.elites} or more"
+            )
         return self
 
 
@@ -127,9 +130,14 @@ class MPPIConfig(RefiningConfig):
     @model_validator(mode="after")
     def _bounds_ordered(self) -> Self:
         if self.min_std > self.max_std:
-            raise ValueError(f"min_std ({self.min_std}) cannot be more than max_std ({self.max_std})")
+            raise ValueError(
+                f"min_std ({self.min_std}) cannot be more than max_std ({self.max_std})\nfix: swap them, or widen one"
+            )
         if self.proposals is not None and self.proposals > self.candidates:
-            raise ValueError(f"proposals ({self.proposals}) cannot be more than candidates ({self.candidates})")
+            raise ValueError(
+                f"proposals ({self.proposals}) cannot be more than candidates ({self.candidates})\n"
+                f"fix: set `proposals` to {self.candidates} or fewer: they are some of the candidates"
+            )
         return self
 
     def needs(self) -> Needs:

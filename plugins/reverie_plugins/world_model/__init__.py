@@ -4,6 +4,8 @@ from typing import Any
 
 from reverie import ComponentSpec, Problem, hookimpl
 
+_TARGET = "reverie_plugins.world_model.learner:WorldModel"
+
 
 @hookimpl
 def reverie_components() -> list[ComponentSpec]:
@@ -11,7 +13,7 @@ def reverie_components() -> list[ComponentSpec]:
         ComponentSpec(
             kind="learner",
             name="world_model",
-            target="reverie_plugins.world_model.learner:WorldModel",
+            target=_TARGET,
             config="reverie_plugins.world_model.config:WorldModelConfig",
             summary="encoder, dynamics, decoders, reward and continue heads by likelihood, with one optimizer",
             provides=frozenset({"gradient"}),
@@ -21,6 +23,35 @@ def reverie_components() -> list[ComponentSpec]:
 
 @hookimpl
 def reverie_check_recipe(recipe: Any) -> list[Problem]:
+    """What only a look at the whole recipe can tell about this learner."""
+    return [*_discounted_twice(recipe), *_stepped_by_another(recipe)]
+
+
+def _stepped_by_another(recipe: Any) -> list[Problem]:
+    """The loss enters slots that it reaches through states that all learners of a tick share, so that their gradient
+    would be added to that of the learner that steps them."""
+    configs = {name: recipe.learner_config(name) for name in recipe.group("learners")}
+    mine = [name for name, one in recipe.group("learners").items() if one.component.spec.target == _TARGET]
+    found = []
+    for _, stage in recipe.settings.flat_stages():
+        for name in (name for name in stage.learners if name in mine):
+            for other in (other for other in stage.learners if other != name and other in configs):
+                shared = sorted({*configs[name].reaches} & {*configs[other].trains})
+                if shared:
+                    found.append(
+                        Problem(
+                            f"stage {stage.name}: learners/{name} reaches {', '.join(shared)}, which learners/{other} "
+                            "trains",
+                            recipe.places.get(f"learners.{name}.reaches", ""),
+                            f"learners.{name}.reaches",
+                            "the gradient of both would step it",
+                            f"let the two learn in different stages, or take it out of learners.{name}.reaches",
+                        )
+                    )
+    return found
+
+
+def _discounted_twice(recipe: Any) -> list[Problem]:
     """A planner whose continue head has a discount in its target must not discount again (note 15)."""
     planner = recipe.choices.get("planner")
     if planner is None or "heads/continue" not in recipe.choices:

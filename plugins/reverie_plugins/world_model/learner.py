@@ -22,6 +22,9 @@ class WorldModel(Learner):
     has no loss where there is none (episode starts): those entries are 0 and still count in the mean, so that the mean
     over ranks is the mean over the joined batch.
 
+    A slot that it only reaches counts as one that it trains, except that nothing steps it: a new encoder learns from
+    what a frozen dynamics and frozen heads of another run say of its latents.
+
     Where the encoder is left alone (the M of V, M, C), the dynamics reads embeddings that are cut from the graph; where
     neither is trained (a new reward on a frozen model), heads and objectives see states that are. A learner of encoder
     and decoder alone, with an objective that reads the embedding, never runs the dynamics.
@@ -47,7 +50,7 @@ class WorldModel(Learner):
         ]
 
     def losses(self, view: View, ctx: Context) -> dict[str, Tensor]:
-        agent, trains = view.agent, self.config.trains
+        agent, trains = view.agent, {*self.config.trains, *self.config.reaches}
         if "encoder" not in trains:
             view = view.encoded() if "dynamics" in trains else view.detach()
         found: dict[str, Tensor] = {}

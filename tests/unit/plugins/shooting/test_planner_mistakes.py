@@ -38,21 +38,25 @@ def plugins(tmp_path_factory: pytest.TempPathFactory) -> Plugins:
 @pytest.mark.parametrize(
     ("overrides", "said", "fix"),
     [
-        (["planner=cem", "planner.horizon=0"], "planner (cem): `horizon` must be greater than 0, not 0", ""),
+        (
+            ["planner=cem", "planner.horizon=0"],
+            "planner (cem): `horizon` must be greater than 0, not 0",
+            "write a larger number; the default is 12",
+        ),
         (
             ["planner=cem", "planner.elites=500"],
             "planner (cem): elites (500) cannot be more than candidates (128)",
-            "",
+            "set `elites` to 128 or fewer, or `candidates` to 500 or more",
         ),
         (
             ["planner=icem", "env=pendulum", "planner.candidates=5"],
             "planner (icem): elites (10) cannot be more than candidates (5)",
-            "",
+            "set `elites` to 5 or fewer",
         ),
         (
             ["planner=mppi", "env=pendulum", "planner.proposals=1000"],
             "planner (mppi): proposals (1000) cannot be more than candidates (512)",
-            "",
+            "set `proposals` to 512 or fewer",
         ),
         (
             ["planner=exhaustive", "planner.horizon=20"],
@@ -72,7 +76,7 @@ def plugins(tmp_path_factory: pytest.TempPathFactory) -> Plugins:
         (
             ["planner=gradient", "env=pendulum", "dynamics=tabular"],
             "planner (gradient) needs dynamics to provide 'differentiable', which tabular does not",
-            "choices: ensemble, implicit, mdn_rnn, rssm",
+            "use dynamics=rssm (choices: rssm, ensemble, implicit, mdn_rnn)",
         ),
         (
             ["planner=cem", "heads.cost=gaussian"],
@@ -87,8 +91,20 @@ def plugins(tmp_path_factory: pytest.TempPathFactory) -> Plugins:
         (
             ["planner=cem", "heads.cost=gaussian", "planner.score_by=cost", "planner.bootstrap=true"],
             "planner (cem): the value head predicts rewards: with `score_by: cost` there is nothing to bootstrap from",
-            "",
+            "leave `bootstrap` out",
         ),
+        (
+            ["planner=gradient", "env=pendulum", "planner.std=0"],
+            "planner (gradient): with std 0 all candidates are the same one",
+            "use one candidate",
+        ),
+        (
+            ["planner=mppi", "env=pendulum", "planner.min_std=3"],
+            "planner (mppi): min_std (3.0) cannot be more than max_std (2.0)",
+            "swap them",
+        ),
+        (["planner=cem", "planner.risk=nan"], "planner.risk: the number nan is not finite", "write a finite one"),
+        (["planner=cem", "planner.risk=-inf"], "planner.risk: the number -inf is not finite", "write a finite one"),
     ],
 )
 def test_a_mistake_is_told_before_training(overrides: list[str], said: str, fix: str, plugins: Plugins) -> None:

@@ -72,6 +72,28 @@ def test_what_each_head_has_to_explain_shapes_the_states(name: str):
     assert {"encoder", "dynamics"} <= reached(agent)
 
 
+def test_slots_that_are_only_reached_shape_the_encoder_and_are_not_stepped():
+    """A new encoder below a dynamics and heads of another run: their losses count, their parameters stay."""
+    _, everything, view, ctx = make()
+    agent, learner, view, ctx = make(
+        trains=("encoder", "decoder"), reaches=("dynamics", "heads/reward", "heads/continue")
+    )
+    losses = learner.losses(view, ctx)
+    assert losses.keys() == everything.losses(view, ctx).keys()
+    (optimizer,) = learner.optimizers()
+    stepped = {p for group in optimizer.param_groups for p in group["params"]}
+    assert stepped == {p for slot in ("encoder", "decoder") for p in agent.module(slot).parameters()}
+    for loss in losses.values():
+        agent.zero_grad()
+        loss.mean().backward(retain_graph=True)
+        assert "encoder" in reached(agent)
+
+
+def test_a_slot_that_is_neither_trained_nor_reached_has_no_loss():
+    agent, learner, view, ctx = make(trains=("encoder", "decoder"), reaches=("heads/reward",))
+    assert set(learner.losses(view, ctx)) == {"reconstruction/decode_state", "reward"}
+
+
 class Between(Head):
     """Reads the state before and the action."""
 

@@ -8,7 +8,7 @@ import pytest
 from reverie.errors import ReverieError
 from reverie_plugins.gym.config import GymConfig
 from reverie_plugins.gym.factory import GymEnvironment
-from reverie_plugins.gym.pendulum import PendulumTask
+from reverie_plugins.gym.pendulum import PendulumAngle, PendulumTask
 
 
 def step(env: PendulumTask, angle: float, velocity: float, torque: float) -> tuple[np.ndarray, float]:
@@ -61,3 +61,23 @@ def test_dreams_of_it_can_be_drawn() -> None:
     factory = GymEnvironment(GymConfig(id="reverie/Pendulum-v0", kwargs={"goal": 0.35}))
     assert factory.entry_labels("state") == ["cos angle", "sin angle", "angular velocity"]
     assert factory.time_limit == 200
+
+
+@pytest.mark.parametrize("angle", [0.5, 3.1, -3.1, 3.0 + 2 * math.pi])
+def test_other_eyes_see_the_same_body(angle: float) -> None:
+    seen, reward = step(PendulumTask(goal=0.35), angle, 1.0, 0.5)
+    obs, same = step(PendulumAngle(goal=0.35), angle, 1.0, 0.5)
+    assert same == reward
+    assert obs.dtype == np.float32
+    assert PendulumAngle().observation_space.contains(obs)
+    np.testing.assert_allclose([math.cos(obs[0]), math.sin(obs[0]), obs[1]], seen, atol=1e-5)
+
+
+def test_a_dream_of_what_other_eyes_see_can_be_drawn_and_is_the_same_picture() -> None:
+    pictures = []
+    for id, obs in (("Pendulum", [math.cos(0.7), math.sin(0.7), 1.0]), ("PendulumAngle", [0.7, 1.0])):
+        factory = GymEnvironment(GymConfig(id=f"reverie/{id}-v0"))
+        assert factory.entry_labels("state") is not None
+        pictures.append(factory.render_observation({"state": np.array(obs, np.float32)}))
+    assert pictures[0] is not None
+    assert np.array_equal(pictures[0], pictures[1])

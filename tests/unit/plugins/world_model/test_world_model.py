@@ -90,7 +90,7 @@ def test_slots_that_are_only_reached_shape_the_encoder_and_are_not_stepped():
 
 
 def test_a_slot_that_is_neither_trained_nor_reached_has_no_loss():
-    agent, learner, view, ctx = make(trains=("encoder", "decoder"), reaches=("heads/reward",))
+    _, learner, view, ctx = make(trains=("encoder", "decoder"), reaches=("heads/reward",))
     assert set(learner.losses(view, ctx)) == {"reconstruction/decode_state", "reward"}
 
 

@@ -79,7 +79,15 @@ def make(kind: str, repeat: int = 1, **options: Any) -> tuple[ToyAgent, ActorCri
     action = replace(toy_action(kind, 2 if kind == "discrete" else 1), repeat=repeat)
     heads = {"reward": Scaled(2.0), "continue": Scaled(1.0, logistic=True), "value": Scaled(0.5)}
     agent = ToyAgent(action=action, dynamics=Adds(), heads=heads, actor=Linear(kind == "discrete")).double()
-    chosen = {"horizon": H, "discount": DISCOUNT, "lam": LAM, "entropy": ENTROPY, "starts": None, **options}
+    chosen = {
+        "horizon": H,
+        "discount": DISCOUNT,
+        "lam": LAM,
+        "entropy": ENTROPY,
+        "starts": None,
+        "gradient": "auto",
+        **options,
+    }
     learner = ActorCritic(DreamerConfig(**chosen).resolved(agent.slots()), agent).double()
     with torch.no_grad():
         learner.slow.module.p.fill_(0.4)  # moved away, so that the slow copy and the critic are told apart

@@ -15,7 +15,7 @@ class DreamerConfig(LearnerConfig):
     """Slots that this learner steps: the actor, and the critic."""
     reaches: tuple[str, ...] = ("dynamics", "heads/reward", "heads/continue")
     """Slots that the actor's gradient passes through, frozen, where it follows the dynamics."""
-    gradient: Literal["auto", "dynamics", "reinforce"] = "auto"
+    gradient: Literal["auto", "dynamics", "reinforce"] = "reinforce"
     """How the actor learns: through the dynamics (V1), or by REINFORCE (current V3). `auto` (V3 of 2023) follows the
     dynamics for continuous actions and uses REINFORCE for discrete ones."""
     horizon: int = Field(default=15, gt=0)
@@ -32,7 +32,7 @@ class DreamerConfig(LearnerConfig):
     (the code of 2023). `mode` knows nothing of a discount in the continue target."""
     lam: float = Field(default=0.95, ge=0, le=1)
     """The lambda of lambda-returns: 1 trusts imagined rewards, 0 the critic."""
-    entropy: float = Field(default=1e-3, ge=0)
+    entropy: float = Field(default=3e-4, ge=0)
     """Weight of the policy's entropy."""
     targets: Literal["online", "slow"] = "online"
     """Whose values the returns are made of: the critic's (V3), or its slow copy's (V2)."""
@@ -60,7 +60,7 @@ class DreamerConfig(LearnerConfig):
     optimizer: Literal["adam", "laprop"] = "adam"
     """Of actor and critic. `laprop` (current V3) divides each gradient by the scale of its own time before averaging;
     pair it with an `eps` of nearly nothing."""
-    actor_lr: float = Field(default=3e-4, gt=0)
+    actor_lr: float = Field(default=1e-3, gt=0)
     """Learning rate of the actor."""
     critic_lr: float = Field(default=1e-3, gt=0)
     """Learning rate of the critic."""

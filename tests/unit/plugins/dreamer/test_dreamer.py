@@ -18,7 +18,9 @@ B, T = 4, 7
 def make(kind: str = "continuous", **options: Any) -> tuple[ToyAgent, ActorCritic, View, Rehearsal]:
     torch.manual_seed(0)
     agent = ToyAgent(action=toy_action(kind, 3))
-    learner = ActorCritic(DreamerConfig(**{"starts": 8, "horizon": 5, **options}).resolved(agent.slots()), agent)
+    learner = ActorCritic(
+        DreamerConfig(**{"starts": 8, "horizon": 5, "gradient": "auto", **options}).resolved(agent.slots()), agent
+    )
     sampling = Sampling(generators=[torch.Generator().manual_seed(1)])
     view = View(toy_batch(B, T, action=agent.action), agent, sampling)
     return agent, learner, view, Rehearsal(agent, sampling, agent.imagination)

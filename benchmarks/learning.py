@@ -122,9 +122,9 @@ def measure(row: Row, seed: int, how: How) -> dict[str, Any]:
             *how.overrides,
         ]
         command = ["reverie", "train", row.recipe, *overrides]
-        before = _cpu_seconds()
+        before = children_cpu_seconds()
         train([REVERIE, *command[1:], f"run_dir={run}", "--no-progress"], run, row, how.until_solved)
-        cpu = _cpu_seconds() - before
+        cpu = children_cpu_seconds() - before
         points = evaluations(run)
         done = how.until_solved and solved_at(curve_of(points), row.threshold) is not None
         if points[-1]["env_steps"] < row.frames and not done:
@@ -155,7 +155,7 @@ def curve_of(points: list[dict[str, Any]]) -> list[tuple[int, float]]:
     return [(point["env_steps"], round(point["mean"], 2)) for point in points]
 
 
-def _cpu_seconds() -> float:
+def children_cpu_seconds() -> float:
     """User and system seconds of all children that have ended."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
@@ -195,11 +195,19 @@ def line_of(
         "mode": points[-1]["mode"],
         "world_model": errors,
         "command": " ".join(command),
-        "commit": subprocess.run(
-            ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=HERE.parent
-        ).stdout.strip(),
-        "versions": {name: importlib.metadata.version(name) for name in ("reverie", "torch", "gymnasium")},
+        **provenance(),
         "curve": curve,
+    }
+
+
+def provenance() -> dict[str, Any]:
+    """Of which code a line tells."""
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=HERE.parent
+    ).stdout.strip()
+    return {
+        "commit": commit,
+        "versions": {name: importlib.metadata.version(name) for name in ("reverie", "torch", "gymnasium")},
     }
 
 

@@ -309,14 +309,15 @@ def test_cma_es_finds_a_linear_policy_for_cartpole_in_the_real_environment(tmp_p
 
 @pytest.mark.slow
 def test_car_racing_at_the_papers_sizes_runs_every_stage_a_little_way(tmp_path: Path) -> None:
+    """Networks, batches and lengths of the paper; only the number of episodes, updates and candidates is small."""
     pytest.importorskip("Box2D")
     path = tmp_path / "little.yaml"
     path.write_text(
-        "defaults:\n  - world_models_paper\n  - _self_\nenv: {time_limit: 60}\n"
+        "defaults:\n  - world_models_paper\n  - _self_\nenv: {time_limit: 200}\n"
         "learners: {c: {population: 2, rollouts: 1}}\n"
         "stages:\n  - {name: random, collect: {policy: random}, until: {episodes: 3}}\n"
         "  - {name: v, learners: [v], batch_size: 100, length: 1, until: {updates: 2}}\n"
-        "  - {name: m, learners: [m], batch_size: 2, length: 50, until: {updates: 2}}\n"
+        "  - {name: m, learners: [m], batch_size: 8, length: 500, until: {updates: 2}}\n"
         "  - {name: c, learners: [c], until: {generations: 1}}\n"
         "evaluation: {episodes: 1}\nlogging: {tensorboard: false}\n"
     )
@@ -324,3 +325,4 @@ def test_car_racing_at_the_papers_sizes_runs_every_stage_a_little_way(tmp_path: 
     found = status(run)
     assert (found["status"], found["updates"], found["generations"]) == ("completed", 4, 1)
     assert found["episodes"] == 3 + 2
+    assert found["replayed_steps"] == 2 * 100 * 1 + 2 * 8 * 500

@@ -36,6 +36,7 @@ class Ours:
 
         from reverie.assembly.agent import Agent
         from reverie.contracts import ActionSpec, ArraySpec, ObservationSpec
+        from reverie.training.memory import keep_freed_memory
         from reverie_plugins.heads.config import GaussianConfig
         from reverie_plugins.heads.head import GaussianHead
         from reverie_plugins.perception.config import VectorEncoderConfig
@@ -45,6 +46,7 @@ class Ours:
         from reverie_plugins.shooting.cem import CEM
         from reverie_plugins.shooting.config import CEMConfig
 
+        keep_freed_memory()  # as `reverie train`, `evaluate`, `plan` and `play` do
         torch.set_num_threads(1)
         torch.manual_seed(0)
         self.torch = torch

@@ -167,9 +167,10 @@ class Imagination:
         # Particle p of every candidate is copy p of its start, so that all candidates are judged by the same members.
         dynamics = self._agent.dynamics
         particles = dynamics.branch(start, copies)  # (B * P,)
-        plans = actions[:, None].expand(B, copies, N, H, A).reshape(B * copies * N, H, A)
+        # Step by step, so that what one step reads lies together.
+        plans = actions[:, None].expand(B, copies, N, H, A).permute(3, 0, 1, 2, 4).reshape(H, B * copies * N, A)
         state = particles.repeat(N)  # (B * P * N,): environment, particle, candidate
-        for step, action in enumerate(plans.unbind(1)):  # (B * P * N, A)
+        for step, action in enumerate(plans):  # (B * P * N, A)
             # The first step is from one state with many actions: some dynamics know how to use that.
             after = dynamics.imagine(state, action, sampling) if step else dynamics.fan(particles, N, action, sampling)
             judge.step(state, action, after)

@@ -74,7 +74,9 @@ def evaluate(
     from reverie.evaluation.protocol import RandomPolicy
     from reverie.evaluation.protocol import evaluate as play
     from reverie.evaluation.reopen import reopen
+    from reverie.training.memory import keep_freed_memory
 
+    keep_freed_memory()  # a decision of a planner makes and frees the same tensors again and again
     opened = reopen(run, overrides or [], checkpoint=checkpoint, plugins=current_plugins())
     for note in opened.recipe.notes:
         say(note, error=True)

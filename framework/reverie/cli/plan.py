@@ -48,7 +48,9 @@ def plan(
     that was chosen, what the model expected of it and what then happened.
     """
     from reverie.evaluation.planning import plan as make
+    from reverie.training.memory import keep_freed_memory
 
+    keep_freed_memory()
     found = make(
         run, overrides or [], seed=seed, steps=steps, at=at, out=out, film=film, fps=fps, mode=literal(mode),
         checkpoint=checkpoint, plugins=current_plugins(),

@@ -35,7 +35,9 @@ def play(
     from reverie.dreaming.session import PlaySession
     from reverie.evaluation.curve import title_of
     from reverie.evaluation.reopen import reopen
+    from reverie.training.memory import keep_freed_memory
 
+    keep_freed_memory()
     opened = reopen(run, overrides or [], checkpoint=checkpoint, plugins=current_plugins())
     session = PlaySession(opened, temperature=temperature, horizon=horizon, threshold=threshold, seed=seed)
     title = clean(f"{title_of(opened.recipe)} · {run.name}")

@@ -76,15 +76,17 @@ class StandardGRUCell(nn.Module):
         return torch.lerp(candidate, state, torch.sigmoid(given[1] + carried[1]))  # (B, size)
 
     def _in_place(self, x: Tensor, state: Tensor) -> Tensor:
-        """The same without a gradient: both products of the two gates go into one tensor, and nothing is copied."""
-        both = 2 * state.shape[-1]
-        weight, bias = self.recurrent.weight, self.recurrent.bias
-        offset = torch.cat((self.input.bias[:both] + bias[:both], self.input.bias[both:]))  # (3 * size,)
-        given = F.linear(x, self.input.weight, offset)  # (B, 3 * size)
-        gates = given[:, :both].addmm_(state, weight[:both].t()).sigmoid_()  # (B, 2 * size): reset and update
-        carried = F.linear(state, weight[both:], bias[both:])  # (B, size)
-        candidate = carried.mul_(gates[:, : both // 2]).add_(given[:, both:]).tanh_()  # (B, size)
-        return torch.lerp(candidate, state, gates[:, both // 2 :])  # (B, size)
+        """The same without a gradient: products are added onto what is there, and nothing is copied."""
+        size = state.shape[-1]
+        both = 2 * size
+        given, bias = self.input.weight, self.input.bias
+        carried, offset = self.recurrent.weight, self.recurrent.bias
+        gates = F.linear(x, given[:both], bias[:both] + offset[:both])  # (B, 2 * size): reset and update
+        gates.addmm_(state, carried[:both].t()).sigmoid_()
+        candidate = F.linear(state, carried[both:], offset[both:])  # (B, size)
+        torch.addcmul(bias[both:], candidate, gates[:, :size], out=candidate)
+        candidate.addmm_(x, given[both:].t()).tanh_()
+        return torch.lerp(candidate, state, gates[:, size:])  # (B, size)
 
 
 class BlockGRU(nn.Module):

@@ -1,9 +1,11 @@
 """The C library is asked to keep freed memory where it listens, and left alone where it does not."""
 
 import platform
+from pathlib import Path
 
 import pytest
 
+from reverie.cli.main import run
 from reverie.training.memory import keep_freed_memory
 
 
@@ -15,3 +17,13 @@ def test_another_c_library_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
     monkeypatch.setattr("reverie.training.memory.ctypes", None)
     assert keep_freed_memory() is False
+
+
+@pytest.mark.parametrize("command", ["evaluate", "plan", "play"])
+def test_commands_that_decide_ask_for_it_before_they_open_the_run(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr("reverie.training.memory.keep_freed_memory", lambda: asked.append(True))
+    assert run([command, str(tmp_path / "nothing")]) == 2
+    assert asked == [True]

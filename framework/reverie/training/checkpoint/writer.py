@@ -6,6 +6,7 @@ import json
 import platform
 import time
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -132,4 +133,10 @@ class CheckpointWriter:
 def versions() -> dict[str, str]:
     """Of everything whose numbers a resumed run depends on."""
     packages = ("reverie", "torch", "pytorch-lightning", "numpy", "gymnasium", "safetensors")
-    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
+    return {"python": platform.python_version(), **{name: _version(name) for name in packages}}
+
+
+@cache
+def _version(package: str) -> str:
+    """Looked up once: reading it from the installed files takes 3 ms, a quarter of a small checkpoint for all six."""
+    return version(package)

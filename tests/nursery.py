@@ -2,7 +2,7 @@
 
     python nursery.py          reads requests, one JSON object a line, and answers each with one
 
-A test asks it through `Nursery.run("module:function", argument=...)`; functions lie in modules beside this one. Nothing
+A test asks it through `Nursery.run("module:function", argument=...)`; functions lie in modules of `FOLDERS`. Nothing
 is learned in the process itself: after a backward pass torch would not let its children make another one.
 """
 
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-FOLDERS = [str(HERE), str(HERE.parent)]
+FOLDERS = [str(HERE / "faults"), str(HERE / "docs"), str(HERE)]
 
 
 @dataclass(frozen=True)

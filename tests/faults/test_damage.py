@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 import torch
-from nursery import Nursery
 
+from nursery import Nursery
 from reverie.training.checkpoint.folder import manifest_digest
 from tiny_runs import differences, final_state, rows_of
 

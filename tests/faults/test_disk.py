@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from nursery import Nursery, Outcome
 
+from nursery import Nursery, Outcome
 from reverie.errors import RunError
 from reverie.training.checkpoint import checkpoint_of
 from reverie.training.run import train

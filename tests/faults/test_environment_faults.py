@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from nursery import Nursery
 from stumbles import stumbling_recipe
 
+from nursery import Nursery
 from reverie.errors import EnvironmentFault
 from reverie.recipes.schema import Faults
 from reverie.recipes.schema import Replay as Settings

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from families import FAMILIES
-from nursery import Nursery
 
+from nursery import Nursery
 from tiny_runs import differences, final_state, rows_of
 
 KILLS = 50

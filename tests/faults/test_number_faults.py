@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 from families import CLIMB, FAMILIES, HERE
-from nursery import Nursery
 from pytorch_lightning import Callback
 from stumbles import stumbling_recipe
 
+from nursery import Nursery
 from reverie.errors import EnvironmentFault, NumericalFault
 from reverie.extension.manager import load_plugins
 from reverie.recipes.prepare import prepare

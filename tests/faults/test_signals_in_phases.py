@@ -5,8 +5,8 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from nursery import Nursery
 
+from nursery import Nursery
 from reverie.training.run_folder import read_status
 from tiny_runs import differences, final_state, rows_of
 

@@ -20,11 +20,11 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 import pytorch_lightning  # noqa: F401 - imported once, before the forks
-from conftest import TINY, differences, final_state, rows_of
 
 import reverie.training.data
 import reverie.training.keeper
 import reverie.training.module  # noqa: F401
+from conftest import TINY, differences, final_state, rows_of
 from reverie.extension.manager import load_plugins
 from reverie.recipes.prepare import prepare
 from reverie.training.run import resume, train

@@ -21,6 +21,7 @@ def kills(folder: Path, number: int, seed: int, *overrides: str) -> None:
     assert any(entry["killed"] == -9 for entry in results), "every run ended before it was killed"
 
 
+@pytest.mark.slow  # `make test` kills a run of every family: `tests/faults/test_kills.py`
 def test_a_killed_run_resumes_to_the_same_numbers(tmp_path: Path) -> None:
     kills(tmp_path, 5, 0)
 

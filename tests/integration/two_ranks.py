@@ -12,10 +12,10 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 import torch
-from conftest import TINY
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.strategies import DDPStrategy
 
+from conftest import TINY
 from reverie.assembly.build import build_agent, build_environment, build_learners
 from reverie.contracts import Learner, Transition
 from reverie.extension.config import LearnerConfig

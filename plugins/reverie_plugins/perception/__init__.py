@@ -1,4 +1,4 @@
-"""Encoders, decoders, and the two objectives that tie latent states to observations."""
+"""Encoders, decoders, what ties latent states to observations, and new encoders for a world that is known."""
 
 from reverie import ComponentSpec, hookimpl
 
@@ -7,7 +7,7 @@ _ROOT = "reverie_plugins.perception"
 
 @hookimpl
 def reverie_components() -> list[ComponentSpec]:
-    return [*_codecs(), *_objectives()]
+    return [*_codecs(), *_objectives(), _alignment()]
 
 
 def _codecs() -> list[ComponentSpec]:
@@ -66,3 +66,14 @@ def _objectives() -> list[ComponentSpec]:
             summary="states must tell their own observation from all others of the batch; needs no decoder",
         ),
     ]
+
+
+def _alignment() -> ComponentSpec:
+    return ComponentSpec(
+        kind="learner",
+        name="encoder_alignment",
+        target=f"{_ROOT}.alignment:EncoderAlignment",
+        config=f"{_ROOT}.config:EncoderAlignmentConfig",
+        summary="a new encoder under which a known dynamics and reward head explain what happens",
+        provides=frozenset({"gradient"}),
+    )

@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from reverie import Config, Needs
+from reverie import Config, LearnerConfig, Needs
 
 Sizes = Mapping[str, Mapping[str, Any]]
 
@@ -74,6 +74,9 @@ class VectorEncoderConfig(LayersConfig):
     """Units of each layer, and size of the embedding."""
     layers: int = Field(default=2, gt=0)
     """Layers."""
+    outputs: int | None = Field(default=None, gt=0)
+    """Size of a last linear layer, which is then the embedding's; null ends with the hidden layers. For a dynamics of
+    another run whose embedding is a few numbers (`encoder: identity`)."""
 
     presets: ClassVar[Sizes] = _VECTOR
 
@@ -174,3 +177,26 @@ class ContrastiveConfig(Config):
     """Cosine similarities are divided by this."""
     neighbours: int = Field(default=0, ge=0)
     """Observations of the same episode within this many steps are not used as wrong answers: they may look the same."""
+
+
+class EncoderAlignmentConfig(LearnerConfig):
+    """Options of the learner `encoder_alignment`."""
+
+    trains: tuple[str, ...] = ("encoder",)
+    """The slot that it steps."""
+    reaches: tuple[str, ...] = ("dynamics", "heads/reward")
+    """What its gradient passes through: the world that is already known."""
+    lr: float = Field(default=1e-3, gt=0)
+    """Learning rate."""
+    grad_clip: float | None = Field(default=10.0, gt=0)
+    """Largest norm of the gradient; null does not clip it."""
+    blur: float = Field(default=1.0, gt=0)
+    """Deviation within which a prediction counts as right at first, in units of the embedding's numbers."""
+    sharp: float = Field(default=0.05, gt=0)
+    """The same at last."""
+    updates: int = Field(default=1500, gt=0)
+    """Updates over which the one becomes the other, in equal steps."""
+
+    def needs(self) -> Needs:
+        """A latent that is the embedding, and rewards."""
+        return Needs(slots=("heads/reward",), provides={"dynamics": ("embedding", "differentiable")})

@@ -19,13 +19,13 @@ class VectorEncoder(Encoder):
         super().__init__(config, observation)
         sizes = vector_sizes(observation, "encoder `vector`")
         self.events = {key: len(observation[key].shape) for key in sizes}
-        self.net = MLP(sum(sizes.values()), config.units, config.layers, norm=config.norm, activation=config.activation)
+        self.net = MLP(sum(sizes.values()), config.units, config.layers, config.outputs, config.norm, config.activation)
         self.embed_size = self.net.output_size
 
     def forward(self, obs: dict[str, Tensor], sampling: Sampling) -> Tensor:
         flat = [obs[key].flatten(-dims) if dims else obs[key].unsqueeze(-1) for key, dims in self.events.items()]
         joined = flat[0] if len(flat) == 1 else torch.cat(flat, -1)  # (*B, numbers)
-        return self.net.forward(joined)  # (*B, units)
+        return self.net.forward(joined)  # (*B, E)
 
 
 class ImageEncoder(Encoder):

@@ -6,8 +6,9 @@ random policy, on the same 20 seeds; appends one JSON line per finished seed.
     python benchmarks/mixes.py --report                           # the table in Markdown, from the lines
 
 A mix counts as clearly better where its mean is at least three times that of the random policy. Nothing is changed
-from the recipes in `mixes/`; one of them takes its V from a run of `v.yaml` with the same seed, which is trained first
-and whose steps and minutes count. Every run has one thread.
+from the recipes in `mixes/` but what the list below says. Those over a frozen V take it from a run of `v.yaml` with the
+same seed, which is trained first; its steps count, and so do its minutes where it was not there yet (`--keep`). The
+last two rows compare a controller that sees z alone with one that sees z and h. Every run has one thread.
 """
 
 from __future__ import annotations
@@ -31,37 +32,56 @@ CLEARLY = 3.0
 
 
 @dataclass(frozen=True)
+class V:
+    """The run of `v.yaml` that some slots of a mix are taken from."""
+
+    name: str
+    slots: tuple[str, ...]
+    overrides: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Mix:
-    """A recipe of `mixes/`, and the recipe whose run one of its slots is taken from."""
+    """A recipe of `mixes/`, what it says, and what is given on the command line besides."""
 
-    recipe: str
+    name: str
     says: str
-    taken: tuple[str, str] | None = None
+    recipe: str
+    overrides: tuple[str, ...] = ()
+    v: V | None = None
 
 
+_PIXELS = V(
+    "v_pixels", ("encoder", "decoder"), ("env=cartpole_pixels", "stages.v.batch_size=32", "stages.v.until.updates=750")
+)  # 3,000 random pictures
+_OVER_V = "m_and_c_over_frozen_v"
 MIXES = (
-    Mix("dreamer_on_mdn_rnn", "Dreamer's actor and critic on V and M"),
-    Mix("cem_on_mdn_rnn", "CEM on V and M"),
-    Mix("evolution_on_rssm", "an evolved linear controller on an RSSM"),
-    Mix("frozen_v_under_rssm", "Dreamer over a frozen V", taken=("encoder", "v")),
+    Mix("dreamer_on_mdn_rnn", "Dreamer's actor and critic on V and M", "dreamer_on_mdn_rnn"),
+    Mix("cem_on_mdn_rnn", "CEM on V and M", "cem_on_mdn_rnn"),
+    Mix("evolution_on_rssm", "an evolved linear controller on an RSSM", "evolution_on_rssm"),
+    Mix("frozen_v_under_rssm", "Dreamer over a frozen V", "frozen_v_under_rssm", v=V("v", ("encoder",))),
+    Mix("sees_z_and_h", "pixels, the same V: C sees z and h", _OVER_V, v=_PIXELS),
+    Mix("sees_z", "pixels, the same V: C sees z alone", _OVER_V, ("dynamics.features=z",), v=_PIXELS),
 )
 
 
 def measure(mix: Mix, seed: int, folder: Path) -> dict[str, Any]:
-    """Train one seed (and what it takes a part from) and judge it; returns its line."""
+    """Train one seed (and the V that it takes) and judge it; returns its line."""
     before = children_cpu_seconds()
-    commands, overrides, steps = [], [], 0
-    if mix.taken:
-        slot, source = mix.taken
-        run = folder / f"{source}-{seed}"
-        commands.append(train(source, seed, run, []))
-        overrides, steps = [f"{slot}.from_run={run}"], steps_of(run)
-    run = folder / f"{mix.recipe}-{seed}"
+    commands, overrides, steps = [], list(mix.overrides), 0
+    if mix.v:
+        run = folder / f"{mix.v.name}-{seed}"
+        if not (run / "status.json").exists():  # another mix may have left it here
+            train("v", seed, run, list(mix.v.overrides))
+        commands.append(" ".join(["reverie train benchmarks/mixes/v.yaml", f"seed={seed}", *mix.v.overrides]))
+        overrides += [f"{slot}.from_run={run}" for slot in mix.v.slots]
+        steps = steps_of(run)
+    run = folder / f"{mix.name}-{seed}"
     commands.append(train(mix.recipe, seed, run, overrides))
     cpu = children_cpu_seconds() - before
     found = judged(run)
     return {
-        "mix": mix.recipe,
+        "mix": mix.name,
         "seed": seed,
         "mean": round(found["mean"], 1),
         "std": round(found["std"], 1),
@@ -102,13 +122,13 @@ def report() -> str:
         "|---|---|---|---|---|---|---|---|",
     ]
     for mix in MIXES:
-        mine = sorted((line for line in found if line["mix"] == mix.recipe), key=lambda line: line["seed"])
+        mine = sorted((line for line in found if line["mix"] == mix.name), key=lambda line: line["seed"])
         if not mine:
             continue
         returns = ", ".join(f"{line['mean']:g} ({line['std']:g})" for line in mine)
         clear = sum(line["mean"] >= CLEARLY * line["random"] for line in mine)
         out.append(
-            f"| {mix.says} | `{mix.recipe}` | {_each(mine, 'seed')} | {mine[0]['env_steps']:,} | "
+            f"| {mix.says} | `{mix.name}` | {_each(mine, 'seed')} | {mine[0]['env_steps']:,} | "
             f"{_each(mine, 'cpu_minutes')} | {returns} | {_each(mine, 'random')} | {clear} of {len(mine)} |"
         )
     return "\n".join(out)
@@ -120,7 +140,7 @@ def _each(mine: list[dict[str, Any]], key: str) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--mix", choices=[mix.recipe for mix in MIXES], help="only this one")
+    parser.add_argument("--mix", choices=[mix.name for mix in MIXES], help="only this one")
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
     parser.add_argument("--report", action="store_true", help="print the table and stop")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep the runs here")
@@ -129,12 +149,12 @@ def main() -> None:
         print(report())
         return
     for mix in MIXES:
-        if options.mix not in (None, mix.recipe):
+        if options.mix not in (None, mix.name):
             continue
         for seed in options.seeds:
-            if any(line["mix"] == mix.recipe and line["seed"] == seed for line in lines(LINES)):
+            if any(line["mix"] == mix.name and line["seed"] == seed for line in lines(LINES)):
                 continue
-            print(f"{mix.recipe} seed {seed} ...", flush=True)
+            print(f"{mix.name} seed {seed} ...", flush=True)
             with tempfile.TemporaryDirectory() as folder:
                 line = measure(mix, seed, options.keep or Path(folder))
             with LINES.open("a") as file:

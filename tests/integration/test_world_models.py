@@ -297,6 +297,7 @@ def test_cma_es_finds_a_linear_policy_for_cartpole_in_the_real_environment(tmp_p
     body = (
         "observations: {vectors: none}\nlearners: {c: {judge: real, population: 12, rollouts: 4, sigma: 0.5}}\n"
         "stages:\n  - {name: c, learners: [c], until: {generations: 20}}\n"
+        "budget: {env_steps: 1000000}\n"  # the stage ends it, not the budget that pets came with
         "evaluation: {every: null, episodes: 20}\nlogging: {tensorboard: false}\ntrainer: {threads: 1}\n"
     )
     path = tmp_path / "evolve.yaml"

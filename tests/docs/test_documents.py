@@ -44,7 +44,7 @@ DOCUMENTS = [
 LONG = ["docs/planners.md", "docs/recipes/planet.md", "docs/recipes/tdmpc2.md", "docs/recipes/world_models.md"]
 """Their commands take minutes."""
 FENCE = re.compile(r"^```(?P<language>\w*)(?: +file=(?P<file>\S+))?\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
-SMALL = ["budget.env_steps=560", "evaluation.episodes=1", "evaluation.every=null"]
+SMALL = ["budget.env_steps=530", "evaluation.episodes=1", "evaluation.every=null"]
 NOT_RUN = ("git clone", "cd ", "make ", "tensorboard", "pip install")
 
 

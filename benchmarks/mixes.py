@@ -88,6 +88,7 @@ def measure(mix: Mix, seed: int, folder: Path) -> dict[str, Any]:
         "random": round(found["random"]["mean"], 1),
         "random_std": round(found["random"]["std"], 1),
         "episodes": EPISODES,
+        "mode": found["mode"],
         "env_steps": steps + steps_of(run),
         "cpu_minutes": round(cpu / 60, 2),
         "commands": [command.replace(f"{folder}/", "") for command in commands],

@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,11 +77,11 @@ def train(what: tuple[str, ...], run: Path, seed: int, budget: int, threshold: f
         "logging.tensorboard=false",
     ]
     command = ["reverie", "train", what[0], *overrides]
-    before = learning._cpu_seconds()
+    before = learning.children_cpu_seconds()
     row = learning.Row(what[0], "", float("inf") if threshold is None else threshold, budget, EVERY, ())
     program = [learning.REVERIE, *command[1:], f"run_dir={run}", "--no-progress"]
     learning.train(program, run, row, until_solved=threshold is not None)
-    cpu = learning._cpu_seconds() - before
+    cpu = learning.children_cpu_seconds() - before
     points = learning.evaluations(run)
     curve = learning.curve_of(points)
     return {
@@ -110,9 +109,7 @@ def measure(journey: Journey, seed: int, folder: Path, extra: tuple[str, ...]) -
         "mode": "mode",
         "ratio": round(steps(found["scratch"]) / steps(found["second"]), 2),
         **{name: found[name] for name in ("scratch", "second")},
-        "commit": subprocess.run(
-            ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=learning.HERE.parent
-        ).stdout.strip(),
+        **learning.provenance(),
     }
 
 

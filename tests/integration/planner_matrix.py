@@ -24,6 +24,9 @@ from reverie.recipes.recipe import Recipe
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT = ROOT / "docs" / "planners.md"
 LINES = ROOT / "benchmarks" / "learning"
+MIXES = ROOT / "benchmarks" / "mixes"
+CLEARLY = 3.0
+"""Times the random policy's mean, as in `benchmarks/mixes.py`."""
 BEGIN = "<!-- matrix: begin (python tests/integration/planner_matrix.py) -->"
 END = "<!-- matrix: end -->"
 TASKS = {"continuous": "pendulum", "discrete": "cartpole"}
@@ -115,18 +118,21 @@ class Matrix:
         return [task for task in TASKS if self.refusal(planner, world, task) is None]
 
     def learned(self) -> set[tuple[str, str]]:
-        """(planner, dynamics) of every recipe that solved a task on a reporting seed."""
-        solved = {
-            (line["row"].partition("/")[0], line["row"].partition("/")[2])
-            for file in sorted(LINES.glob("*.jsonl"))
-            for line in map(json.loads, file.read_text(encoding="utf-8").splitlines())
-            if line.get("solved_at") is not None
-        }
+        """(planner, dynamics) of every recipe that solved a task on a reporting seed, and of every mix whose mean was
+        clearly above the random policy's."""
+        asked: set[tuple[str, tuple[str, ...]]] = set()
+        for file in sorted(LINES.glob("*.jsonl")):
+            for line in map(json.loads, file.read_text(encoding="utf-8").splitlines()):
+                if line.get("solved_at") is not None:
+                    named, _, env = line["row"].partition("/")
+                    asked.add((named, (f"env={env}",)))
+                elif "mix" in line and line["mean"] >= CLEARLY * line["random"]:
+                    asked.add((str(MIXES / f"{line['mix']}.yaml"), ()))
         pairs = set()
-        for name, env in sorted(solved):
+        for name, overrides in sorted(asked):
             try:
-                recipe = prepare(name, [f"env={env}"], plugins=self.plugins)
-            except RecipeError:  # a row that is no recipe of ours
+                recipe = prepare(name, overrides, plugins=self.plugins)
+            except RecipeError:  # a row that is no recipe of ours, or a mix over a run that is not here
                 continue
             planner, dynamics = recipe.choice("planner"), recipe.choice("dynamics")
             if planner is not None and dynamics is not None:

@@ -26,8 +26,8 @@ class GuidedConfig(ShootingConfig):
     """Policy-guided shooting."""
 
     horizon: int = Field(default=20, gt=0)
-    """Steps of a plan, H. Plans that all come from one actor part slowly: twelve steps chose worse than the actor itself
-    on one of three finished runs, twenty on none."""
+    """Steps of a plan, H. Plans that all come from one actor part slowly: with twelve steps one of three finished runs
+    did worse than its actor alone, with twenty none."""
     candidates: int = Field(default=64, gt=0)
     """Plans scored, N: one of the actor's most likely actions, the others drawn from it."""
 

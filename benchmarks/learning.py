@@ -10,8 +10,8 @@
 A row names a recipe, an environment and a bar; the shipped recipe runs with nothing else changed but its budget, the
 evaluation schedule and the seed. Solved means that each of three evaluations in a row reached the threshold; the step
 of the third counts. With `--until-solved` a run is interrupted (and saved) there, so that its CPU minutes are what the
-solution cost; its line says so. Every run has one thread. Lines that exist are skipped, so that an interrupted table
-goes on.
+solution cost; its line says where (`ended_at`). Every run has one thread. Lines that exist are skipped, so that a
+table that was interrupted goes on.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import importlib.metadata
 import json
 import os
 import resource
+import shutil
 import signal
 import statistics
 import subprocess
@@ -121,6 +122,7 @@ def measure(row: Row, seed: int, how: How) -> dict[str, Any]:
             "logging.tensorboard=false",
             *how.overrides,
         ]
+        shutil.rmtree(run, ignore_errors=True)  # what an interrupted table has left behind
         command = ["reverie", "train", row.recipe, *overrides]
         before = children_cpu_seconds()
         train([REVERIE, *command[1:], f"run_dir={run}", "--no-progress"], run, row, how.until_solved)

@@ -71,7 +71,7 @@ def measure(mix: Mix, seed: int, folder: Path) -> dict[str, Any]:
     commands, overrides, steps = [], list(mix.overrides), 0
     if mix.v:
         run = folder / f"{mix.v.name}-{seed}"
-        if not (run / "status.json").exists():  # another mix may have left it here
+        if not completed(run):  # another mix may have left it here
             train("v", seed, run, list(mix.v.overrides))
         commands.append(" ".join(["reverie train benchmarks/mixes/v.yaml", f"seed={seed}", *mix.v.overrides]))
         overrides += [f"{slot}.from_run={run}" for slot in mix.v.slots]
@@ -102,6 +102,11 @@ def train(recipe: str, seed: int, run: Path, overrides: list[str]) -> str:
     options = ["trainer.threads=1", "logging.tensorboard=false", f"run_dir={run}", "--no-progress"]
     subprocess.run([REVERIE, *program, *options], check=True, env=SINGLE, stdout=subprocess.DEVNULL)
     return " ".join(["reverie", *program]).replace(f"{RECIPES.parent.parent}/", "")
+
+
+def completed(run: Path) -> bool:
+    status = run / "status.json"
+    return status.exists() and json.loads(status.read_text())["status"] == "completed"
 
 
 def steps_of(run: Path) -> int:

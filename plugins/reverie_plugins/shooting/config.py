@@ -26,8 +26,8 @@ class GuidedConfig(ShootingConfig):
     """Policy-guided shooting."""
 
     horizon: int = Field(default=20, gt=0)
-    """Steps of a plan, H. Plans that all come from one actor part slowly: with twelve steps one of three finished runs
-    did worse than its actor alone, with twenty none."""
+    """Steps of a plan, H. Plans that all come from one actor part slowly, so that it takes more steps than a search to
+    tell them apart."""
     candidates: int = Field(default=64, gt=0)
     """Plans scored, N: one of the actor's most likely actions, the others drawn from it."""
 

@@ -66,6 +66,7 @@ KNOWN_PLUGINS: tuple[KnownPlugin, ...] = (
         encoder=("auto", "vector", "image", "identity"),
         decoder=("auto", "vector", "image", "identity"),
         objective=("reconstruction", "contrastive"),
+        learner=("encoder_alignment",),
     ),
     _builtin("rssm", dynamics=("rssm",)),
     _builtin("ensemble", dynamics=("ensemble",)),

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from sources import ROOT
@@ -172,13 +173,14 @@ def verdicts(mutations: Sequence[Mutation], folder: Path) -> list[Verdict]:
     watch = _Watch(mutations)
     wanted = sorted({test.partition("[")[0] for mutation in mutations for test in mutation.tests})
     quiet = ["terminal", "xdist", "timeout", "cacheprovider", "faulthandler", "unraisableexception", "threadexception"]
-    pytest.main(
-        [
-            *[str(ROOT / test) for test in wanted],
-            *[argument for plugin in quiet for argument in ("-p", f"no:{plugin}")],
-            *("-c", os.devnull, f"--rootdir={ROOT}", f"--basetemp={folder}"),
-            *("--import-mode=importlib", "--capture=no", "-W", "ignore"),
-        ],
-        plugins=[watch],
-    )
+    with mock.patch.dict(os.environ, {"PYTEST_ADDOPTS": ""}):  # meant for the outer run, whose plugins are not here
+        pytest.main(
+            [
+                *[str(ROOT / test) for test in wanted],
+                *[argument for plugin in quiet for argument in ("-p", f"no:{plugin}")],
+                *("-c", os.devnull, f"--rootdir={ROOT}", f"--basetemp={folder}"),
+                *("--import-mode=importlib", "--capture=no", "-W", "ignore"),
+            ],
+            plugins=[watch],
+        )
     return watch.verdicts

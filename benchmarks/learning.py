@@ -139,8 +139,10 @@ def train(program: list[str], run: Path, row: Row, until_solved: bool) -> None:
     process = subprocess.Popen(program, env=SINGLE, stdout=subprocess.DEVNULL)
     while until_solved and process.poll() is None:
         time.sleep(1)
-        if solved_at(curve_of(evaluations(run)), row.threshold) is not None:
-            process.send_signal(signal.SIGTERM)
+        curve = curve_of(evaluations(run))
+        if solved_at(curve, row.threshold) is not None:
+            if curve[-1][0] < row.frames:  # else it is about to end by itself
+                process.send_signal(signal.SIGTERM)
             break
     if process.wait() not in ((0, INTERRUPTED) if until_solved else (0,)):
         raise SystemExit(f"exit code {process.returncode}: {' '.join(program)}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -324,3 +325,39 @@ def test_candidates_of_a_network_act_as_each_would_alone(kind: str) -> None:
         torch.nn.utils.vector_to_parameters(weights[candidate], actor.parameters())
         alone = actor.policy(states).mode.detach()
         assert torch.allclose(together[candidate::5], alone[candidate::5], atol=1e-5)
+
+
+def forked(generator: torch.Generator, B: int, T: int) -> tuple[Tensor, Tensor]:
+    """A system with two futures: z = 1.0 a with a chance of 0.7, else z = -0.5 a, each with a deviation of 0.05; the
+    action a is -1 or 1. Returns z and a, each (B, T, 1)."""
+    a = torch.randint(2, (B, T, 1), generator=generator) * 2.0 - 1.0
+    first = torch.rand(B, T, 1, generator=generator) < 0.7
+    return torch.where(first, a, -0.5 * a) + 0.05 * torch.randn(B, T, 1, generator=generator), a
+
+
+def test_both_futures_of_a_forked_system_are_found_with_their_weights() -> None:
+    """The likelihood is fitted through `losses`, the futures are counted in draws of `imagine`."""
+    torch.manual_seed(0)
+    dynamics = MDNRNN(MDNRNNConfig(hidden=16, components=5), 1, ActionSpec("continuous", 1))
+    generator, sampling = torch.Generator().manual_seed(1), seeded(2)
+    optimizer = torch.optim.Adam(dynamics.parameters(), lr=1e-2)
+    is_first = torch.zeros(64, 8, dtype=torch.bool)
+    is_first[:, 0] = True
+    for _ in range(400):
+        z, a = forked(generator, 64, 8)
+        observed = dynamics.observe(z, a, is_first, sampling=sampling)
+        view: Any = SimpleNamespace(observed=observed, batch=SimpleNamespace(is_first=is_first))
+        optimizer.zero_grad()
+        dynamics.losses(view)["nll"].mean().backward()
+        optimizer.step()
+    z, a = forked(generator, 4000, 8)
+    with torch.no_grad():
+        last = dynamics.observe(z, a, is_first[:1].expand(4000, 8), sampling=sampling).last
+        for action in (-1.0, 1.0):
+            drawn = action * dynamics.imagine(last, torch.full((4000, 1), action), sampling).z.squeeze(-1)  # (4000,)
+            likely = drawn > 0.25
+            assert likely.float().mean().item() == pytest.approx(0.7, abs=0.04)
+            assert drawn[likely].mean().item() == pytest.approx(1.0, abs=0.03)
+            assert drawn[~likely].mean().item() == pytest.approx(-0.5, abs=0.03)
+            assert 0.03 < drawn[likely].std().item() < 0.09
+            assert 0.03 < drawn[~likely].std().item() < 0.09

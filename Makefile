@@ -7,7 +7,7 @@ STAMP := $(shell date +%Y%m%d-%H%M%S)
 DEMO := runs/demo-$(STAMP)
 WORKERS ?= 2
 
-.PHONY: help demo test test-slow test-browser check format clean
+.PHONY: help demo test test-slow test-browser test-cuda check format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -16,6 +16,7 @@ help:
 	@echo "make check         ruff, mypy and the import contracts"
 	@echo "make test-slow     the long tests"
 	@echo "make test-browser  tests that need EGL or a browser; installs what they need (Debian, as root)"
+	@echo "make test-cuda     tests on a GPU; $(PYTHON) must have a torch that sees one"
 	@echo "make format        put the code into house style"
 	@echo "make clean         remove .venv and caches; runs/ stays"
 
@@ -42,7 +43,7 @@ demo: $(VENV)/.base
 	@echo "  dream video     $(DEMO)/videos/dream.mp4"
 
 test: $(VENV)/.dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow and not browser"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow and not browser and not cuda"
 
 test-slow: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m slow --timeout 7200
@@ -50,6 +51,9 @@ test-slow: $(VENV)/.dev
 test-browser: $(VENV)/.dev
 	apt-get install -y --no-install-recommends chromium chromium-driver libegl1 libegl-mesa0 libgl1-mesa-dri
 	MUJOCO_GL=egl OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m browser
+
+test-cuda: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m cuda
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

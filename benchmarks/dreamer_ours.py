@@ -55,12 +55,19 @@ def recipe_of(subject: dict[str, Any]) -> Recipe:
 
 
 class Stepper:
-    """Updates of a recipe on one synthetic batch, as a tick makes them."""
+    """Updates of a recipe on one synthetic batch, as a tick makes them.
 
-    def __init__(self, recipe: Recipe, observation: ObservationSpec, action: ActionSpec) -> None:
+    Args:
+        device: where the agent lies; the batch is brought there for every update, as from a replay.
+    """
+
+    def __init__(self, recipe: Recipe, observation: ObservationSpec, action: ActionSpec, device: str = "cpu") -> None:
         torch.manual_seed(0)
-        self.agent: Agent = build_agent(recipe, observation, action)
-        self.learners: dict[str, Learner] = build_learners(recipe, self.agent)
+        self.device = device
+        self.agent: Agent = build_agent(recipe, observation, action).to(device)
+        self.learners: dict[str, Learner] = {
+            name: learner.to(device) for name, learner in build_learners(recipe, self.agent).items()
+        }
         optimizers = {name: list(learner.optimizers()) for name, learner in self.learners.items()}
         self.updates = GradientUpdates(self.agent, self.learners, optimizers)
         replay = recipe.settings.replay
@@ -70,7 +77,8 @@ class Stepper:
 
     def __call__(self) -> None:
         contexts = {name: self._context(name) for name in self.learners}
-        view = View(self.batch, self.agent, self._sampling("view"))
+        batch = self.batch.map(lambda value: value.to(self.device, non_blocking=True))
+        view = View(batch, self.agent, self._sampling("view"))
         self.updates.update(list(self.learners), view, contexts)
         self.counters.updates += 1
 

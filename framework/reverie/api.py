@@ -47,16 +47,30 @@ def train(
 
 
 def resume(
-    run: str | Path, *, plugin_files: Sequence[str | Path] = (), callbacks: Sequence[Any] = (), progress: bool = False
+    run: str | Path,
+    *,
+    accelerator: str | None = None,
+    plugin_files: Sequence[str | Path] = (),
+    callbacks: Sequence[Any] = (),
+    progress: bool = False,
 ) -> RunResult:
     """Go on with a run where its newest whole checkpoint is; harmless for a run that is complete.
+
+    Args:
+        run: the folder.
+        accelerator: `cpu`, `gpu` or `auto` instead of what the recipe says: a run may change between CPU and GPU.
+        plugin_files: one-file plugins to load.
+        callbacks: of Lightning.
+        progress: show it.
 
     Raises:
         RunError: if there is no such run, somebody works in it, or no checkpoint can be used.
     """
     from reverie.training.run import resume as resume_run
 
-    return resume_run(run, plugins=_plugins(plugin_files), callbacks=callbacks, progress=progress)
+    return resume_run(
+        run, accelerator=accelerator, plugins=_plugins(plugin_files), callbacks=callbacks, progress=progress
+    )
 
 
 def load(run: str | Path, *, checkpoint: str | None = None, plugin_files: Sequence[str | Path] = ()) -> Any:

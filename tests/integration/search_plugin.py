@@ -80,7 +80,7 @@ class HillClimb(Learner):
         parameters = list(ctx.agent.module("actor").parameters())
         before = [parameter.detach().clone() for parameter in parameters]
         for parameter in parameters:
-            parameter += self.config.scale * ctx.sampling.randn(parameter.shape)
+            parameter += self.config.scale * ctx.sampling.randn(parameter.shape, device=parameter.device)
         results = ctx.environments.rollout(ctx.agent, [11, 12])
         score = sum(result.episode_return for result in results) / len(results)
         self.history.append(score)

@@ -172,7 +172,7 @@ class Agent(nn.Module):
             return AgentState(
                 latent=self.dynamics.initial(n),
                 action=self.anchor.new_zeros(n, self.action.size),  # (n, A)
-                carry=self.planner.initial(n),
+                carry={name: value.to(self.anchor.device) for name, value in self.planner.initial(n).items()},
                 seeds=torch.tensor(chosen, dtype=torch.int64),
                 steps=torch.zeros(n, dtype=torch.int64),
             )

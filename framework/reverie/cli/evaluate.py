@@ -43,6 +43,9 @@ def evaluate(
         typer.Option(help="Most likely latents and actions, or drawn ones.", show_default="the recipe's"),
     ] = None,
     checkpoint: Annotated[str | None, typer.Option(metavar="NAME", help="By default the newest.")] = None,
+    accelerator: Annotated[
+        str | None, typer.Option(metavar="cpu|gpu|auto", help="Where the agent computes.", show_default="cpu")
+    ] = None,
     random: Annotated[bool, typer.Option("--random", help="A random policy beside it, on the same seeds.")] = False,
     world_model: Annotated[
         bool, typer.Option("--world-model", help="Judge the world model on the same episodes.")
@@ -64,7 +67,11 @@ def evaluate(
     if sb3 is not None or trust_pickle:
         from reverie.cli.stable_baselines import evaluate_model
 
-        of_runs = {"--checkpoint": checkpoint is not None, "--world-model": world_model}
+        of_runs = {
+            "--checkpoint": checkpoint is not None,
+            "--world-model": world_model,
+            "--accelerator": accelerator is not None,
+        }
         evaluate_model(
             run, sb3, overrides or [], [name for name, given in of_runs.items() if given],
             episodes=episodes, seed=seed, mode=None if mode is None else mode.value,
@@ -77,7 +84,9 @@ def evaluate(
     from reverie.training.memory import keep_freed_memory
 
     keep_freed_memory()  # a decision of a planner makes and frees the same tensors again and again
-    opened = reopen(run, overrides or [], checkpoint=checkpoint, plugins=current_plugins())
+    opened = reopen(
+        run, overrides or [], checkpoint=checkpoint, plugins=current_plugins(), accelerator=accelerator or "cpu"
+    )
     for note in opened.recipe.notes:
         say(note, error=True)
     protocol = opened.recipe.settings.evaluation

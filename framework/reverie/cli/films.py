@@ -19,6 +19,7 @@ FirstSeed = Annotated[
 ]
 FramesPerSecond = Annotated[int, typer.Option(min=1, max=60, help="Frames per second.")]
 LatentMode = Annotated[Choice, typer.Option(help="Most likely latents and actions, or drawn ones.")]
+Accelerator = Annotated[str, typer.Option("--accelerator", metavar="cpu|gpu|auto", help="Where the agent computes.")]
 Checkpoint = Annotated[str | None, typer.Option(metavar="NAME", help="By default the newest.")]
 
 

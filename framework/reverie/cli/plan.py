@@ -8,6 +8,7 @@ import typer
 from reverie.cli.console import current_plugins, say
 from reverie.cli.evaluate import Choice
 from reverie.cli.films import (
+    Accelerator,
     Checkpoint,
     FirstSeed,
     FramesPerSecond,
@@ -41,6 +42,7 @@ def plan(
     fps: FramesPerSecond = 12,
     mode: LatentMode = Choice.mode,
     checkpoint: Checkpoint = None,
+    accelerator: Accelerator = "cpu",
 ) -> None:
     """Watch a planner think.
 
@@ -53,7 +55,7 @@ def plan(
     keep_freed_memory()
     found = make(
         run, overrides or [], seed=seed, steps=steps, at=at, out=out, film=film, fps=fps, mode=literal(mode),
-        checkpoint=checkpoint, plugins=current_plugins(),
+        checkpoint=checkpoint, plugins=current_plugins(), accelerator=accelerator,
     )  # fmt: skip
     say_notes(found.notes)
     say(_verdict(found))

@@ -9,6 +9,10 @@ import typer
 
 def resume(
     run: Annotated[Path, typer.Argument(help="The folder of a run.")],
+    accelerator: Annotated[
+        str | None,
+        typer.Option(metavar="cpu|gpu|auto", help="Go on there.", show_default="where the recipe says"),
+    ] = None,
     progress: Annotated[bool, typer.Option("--progress/--no-progress", help="Show progress.")] = True,
 ) -> None:
     """Go on with a run where its newest whole checkpoint is. Harmless for a run that is complete."""
@@ -25,7 +29,7 @@ def resume(
     from reverie.training.run import process_rank
     from reverie.training.run import resume as resume_run
 
-    result = resume_run(run, plugins=current_plugins(), progress=progress)
+    result = resume_run(run, accelerator=accelerator, plugins=current_plugins(), progress=progress)
     if process_rank() == 0:
         farewell(result.run_dir, result.status)
     if result.exit_code:

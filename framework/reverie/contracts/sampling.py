@@ -31,7 +31,8 @@ class Sampling:
         mode: `"sample"`, or `"mode"` for the most likely value without any randomness.
         temperature: above 1 flattens, below 1 sharpens what is drawn.
         generators: one per environment; rows are split evenly among them, in order (rows of one environment are
-            neighbours, as `repeat_interleave` leaves them). None draws from torch's default generator.
+            neighbours, as `repeat_interleave` leaves them). None draws from torch's default generator. They are of the
+            CPU wherever the numbers go, so that a seed means the same noise on every device.
         shard: (rank, world size). Each rank draws the rows of all ranks from the same generator and keeps its own,
             so that noise belongs to the row and not to the process.
         shared: so many neighbouring rows get the same noise: common random numbers, for candidates that are compared
@@ -89,12 +90,12 @@ class Sampling:
         if len(generators) == 1:
             noise = function(rows * world, *shape[1:], generator=generators[0], dtype=dtype)
             own = noise if world == 1 else noise[rank * rows : (rank + 1) * rows]
-            return own.to(device)
+            return own.to(device, non_blocking=True)  # a GPU need not have finished what it does before
         if rows % len(generators):
             raise ValueError(f"{rows} rows cannot be split evenly among {len(generators)} generators")
         each = rows // len(generators)
         parts = [function(each, *shape[1:], generator=generator, dtype=dtype) for generator in generators]
-        return torch.cat(parts).to(device)
+        return torch.cat(parts).to(device, non_blocking=True)
 
 
 def _mode(distribution: Any) -> Tensor:

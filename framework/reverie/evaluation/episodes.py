@@ -217,7 +217,8 @@ def preserved_randomness(seed: int) -> Iterator[None]:
     Nothing here draws from them on purpose; a library below might.
     """
     before_python, before_numpy = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng():
+    gpus = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
+    with torch.random.fork_rng(devices=gpus):
         try:
             random.seed(seed)
             np.random.seed(seed % 2**32)

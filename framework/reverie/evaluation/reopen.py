@@ -24,6 +24,7 @@ from reverie.recipes.prepare import prepare
 from reverie.recipes.recipe import Recipe
 from reverie.training.checkpoint import checkpoint_of
 from reverie.training.checkpoint.folder import Checkpoint
+from reverie.training.devices import device
 from reverie.training.offline import held_out_recordings
 from reverie.training.untrusted import require_run
 
@@ -100,6 +101,7 @@ def reopen(
     *,
     checkpoint: str | None = None,
     plugins: Plugins | None = None,
+    accelerator: str = "cpu",
 ) -> Opened:
     """Open a run's recipe and its newest checkpoint (or the one of that name).
 
@@ -108,16 +110,23 @@ def reopen(
         overrides: keys of the planner and the environment only, such as `planner=cem`; wiring is checked again.
         checkpoint: such as `checkpoint-00000012`.
         plugins: those to use; loaded if not given.
+        accelerator: where the agent computes: `cpu`, `gpu`, or `auto`. Where it was trained does not matter.
 
     Raises:
         RunError: if there is no run, no usable checkpoint, or the new environment has other spaces.
-        RecipeError: for overrides of anything else, and for those that do not fit.
+        RecipeError: for overrides of anything else, for those that do not fit, and for a GPU that is not here.
     """
+    where = device(accelerator)
     run = Path(run)
     require_run(run)
     refuse_others(overrides)
     with _no_circle(run):
-        return _reopened(run, overrides, checkpoint, plugins or load_plugins())
+        opened = _reopened(run, overrides, checkpoint, plugins or load_plugins())
+    if isinstance(opened.policy, Agent):
+        opened.policy.to(where)
+    elif where.type != "cpu":
+        raise RunError(f"{run}: its policy was trained by an external learner, which computes on the CPU")
+    return opened
 
 
 _opening: list[Path] = []

@@ -238,10 +238,10 @@ class Checkpoints(Config):
 class TrainerOptions(Config):
     """What Lightning and torch are told."""
 
-    accelerator: str = "cpu"
-    """Lightning's accelerator: `cpu`, `gpu`, `mps`, `auto`."""
+    accelerator: Literal["cpu", "gpu", "cuda", "auto"] = "cpu"
+    """Where to compute: on the `cpu`; on a `gpu` (or `cuda`, the same); `auto`, on a GPU where there is one."""
     devices: int = Field(default=1, gt=0, le=1024)
-    """Devices; more than one trains with DDP."""
+    """Processes on the CPU, or GPUs; more than one trains with DDP."""
     precision: Literal["32-true", "bf16-mixed", "bf16-true", "64-true"] = "32-true"
     """Lightning's precision. `16-mixed` is refused: its loss scaling skips steps in silence."""
     threads: int | None = Field(default=None, gt=0, le=4096)

@@ -50,14 +50,14 @@ class World:
         return float(largest.item())
 
     def gather(self, value: Tensor) -> Tensor:
-        """(N, ...) -> (size * N, ...) in rank order, without gradients."""
+        """(N, ...) -> (size * N, ...) in rank order, without gradients, where the value lay."""
         value = value.detach()
         if self.size == 1:
             return value
-        rows = value.reshape(1) if value.dim() == 0 else value.contiguous()
+        rows = (value.reshape(1) if value.dim() == 0 else value.contiguous()).to(self.device)
         parts = [torch.empty_like(rows) for _ in range(self.size)]
         distributed.all_gather(parts, rows)
-        return torch.cat(parts)
+        return torch.cat(parts).to(value.device)
 
     def same(self, tensors: Sequence[Tensor]) -> None:
         """Give every process the first one's values, in place."""

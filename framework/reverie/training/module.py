@@ -149,6 +149,6 @@ class AgentModule(LightningModule):
 
     def _convert(self, value: Tensor) -> Tensor:
         """To the device and, for floats, the precision that Lightning's plugin wants of inputs."""
-        moved = value.to(self.device)
+        moved = value.to(self.device, non_blocking=True)
         converted = self.trainer.precision_plugin.convert_input(moved)
         return converted if isinstance(converted, torch.Tensor) else moved

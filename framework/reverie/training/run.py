@@ -21,6 +21,7 @@ from reverie.recipes.locate import printable
 from reverie.recipes.lock import write_lock
 from reverie.recipes.prepare import prepare
 from reverie.recipes.recipe import Recipe
+from reverie.training import devices
 from reverie.training.checkpoint import list_checkpoints
 from reverie.training.durable import free_bytes
 from reverie.training.faults import Tolerance
@@ -87,10 +88,12 @@ def train(
         progress: show it.
 
     Raises:
-        RecipeError: with all problems that the probe finds, or what is wrong with recorded data.
+        RecipeError: with all problems that the probe finds, for a GPU that is not here, or what is wrong with
+            recorded data.
         RunError: if the folder exists already, or cannot be written.
         EnvironmentFault, NumericalFault: from training; the last checkpoint stays good.
     """
+    devices.require_devices(recipe.settings.trainer)
     recipe = surveyed(recipe)
     folder = _new_folder(recipe, run_dir)
     return _guarded(recipe, folder, False, callbacks, loggers, progress)
@@ -99,6 +102,7 @@ def train(
 def resume(
     run: str | Path,
     *,
+    accelerator: str | None = None,
     plugins: Plugins | None = None,
     callbacks: Sequence[Callback] = (),
     loggers: Sequence[Logger] = (),
@@ -106,13 +110,20 @@ def resume(
 ) -> RunResult:
     """Go on with a run where its newest whole checkpoint is; harmless for a run that is complete.
 
+    Args:
+        run: the folder.
+        accelerator: go on there instead of where the recipe says: a run may change between CPU and GPU.
+        plugins, callbacks, loggers, progress: as for `train`.
+
     Raises:
         RunError: if there is no such run, somebody works in it, or no checkpoint can be used.
+        RecipeError: for a GPU that is not here.
     """
     folder = RunFolder.open(Path(run))
     if folder.status().get("status") == "completed":
         return RunResult(folder.path, "completed")
-    recipe = prepare(folder.recipe, plugins=plugins)
+    recipe = prepare(folder.recipe, [f"trainer.accelerator={accelerator}"] if accelerator else [], plugins=plugins)
+    devices.require_devices(recipe.settings.trainer)
     if process_rank() == 0:
         folder.lock()
     return _guarded(recipe, folder, True, callbacks, loggers, progress)
@@ -307,7 +318,7 @@ def make_trainer(
 
         own.append(TensorBoardLogger(folder.metrics, name="tensorboard", version=""))
     return Trainer(
-        accelerator=options.accelerator,
+        accelerator=devices.accelerator(options.accelerator),
         devices=options.devices,
         precision=options.precision,
         strategy=DDPStrategy(find_unused_parameters=True) if options.devices > 1 else "auto",

@@ -56,6 +56,7 @@ def plan(
     mode: Mode = "mode",
     checkpoint: str | None = None,
     plugins: Plugins | None = None,
+    accelerator: str = "cpu",
 ) -> PlanPictures:
     """Play an episode with a run's planner (or another one), and draw what it considered.
 
@@ -72,6 +73,7 @@ def plan(
         mode: whether latents are the most likely ones or drawn.
         checkpoint: by name; the newest by default.
         plugins: those to use.
+        accelerator: where the agent computes.
 
     Raises:
         RunError: if the run has no world model, or its planner does not search.
@@ -81,7 +83,7 @@ def plan(
         raise ReverieError("steps and fps must be at least 1")
     if out is not None and out.suffix not in FORMATS:
         raise ReverieError(f"{out.name}: pictures are written as {', '.join(FORMATS)}, chosen by the file's ending")
-    opened = reopen(run, overrides, checkpoint=checkpoint, plugins=plugins)
+    opened = reopen(run, overrides, checkpoint=checkpoint, plugins=plugins, accelerator=accelerator)
     first = opened.recipe.settings.evaluation.seed if seed is None else seed
     recording, decisions = think(opened.agent, opened.factory, first, steps, mode)
     found = thoughts(opened.agent, decisions, mode, ROUNDS)

@@ -11,18 +11,18 @@ import torch
 
 
 def capture() -> dict[str, Any]:
-    """The states of all global generators."""
+    """The states of all global generators; of a GPU's too where this process computes on one."""
     name, words, position, has_gauss, gauss = np.random.get_state(legacy=True)
     return {
         "python": random.getstate(),
         "numpy": [str(name), [int(word) for word in words], int(position), int(has_gauss), float(gauss)],
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "cuda": [torch.cuda.get_rng_state()] if torch.cuda.is_initialized() else [],  # type: ignore[no-untyped-call]
     }
 
 
 def reinstate(state: Mapping[str, Any]) -> None:
-    """Undo everything since `capture`. States of GPUs that are not here are left out.
+    """Undo everything since `capture`. The state of a GPU is left out where this process computes on none.
 
     Raises:
         ValueError: for states that are none.
@@ -33,8 +33,8 @@ def reinstate(state: Mapping[str, Any]) -> None:
     require_sound({"bit_generator": name, "state": {"pos": position}})
     np.random.set_state((name, np.array(keys, dtype=np.uint32), position, has_gauss, cached))
     torch.set_rng_state(state["torch"])
-    if state["cuda"] and len(state["cuda"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(state["cuda"])
+    if state["cuda"] and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.set_rng_state(state["cuda"][0])
 
 
 def require_sound(state: Mapping[str, Any]) -> None:

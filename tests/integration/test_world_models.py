@@ -291,8 +291,8 @@ def test_weights_for_other_actions_are_refused(whole: Path, tmp_path: Path) -> N
 def test_cma_es_finds_a_linear_policy_for_cartpole_in_the_real_environment(tmp_path: Path) -> None:
     """Position, velocity, angle and angular velocity as they are; nothing is learned but the controller."""
     defaults = (
-        "pets; override env: cartpole; override planner: actor; actor: linear; override learners/model: null; "
-        "learners/c: evolution"
+        "pets; override env: cartpole; override planner: actor; override actor: linear; override learners/model: null; "
+        "override learners/value: null; learners/c: evolution"
     )
     body = (
         "observations: {vectors: none}\nlearners: {c: {judge: real, population: 12, rollouts: 4, sigma: 0.5}}\n"

@@ -4,12 +4,13 @@ import pytest
 import torch
 
 from reverie.assembly.build import build_agent, build_environment
-from reverie.contracts import ActionSpec, ArraySpec, ObservationSpec, Sampling
+from reverie.contracts import ActionSpec, ArraySpec, ObservationSpec, Sampling, Transition
 from reverie.errors import RecipeError
 from reverie.extension.manager import load_plugins
 from reverie.recipes.prepare import prepare
 from reverie_plugins.ensemble.config import EnsembleConfig
 from reverie_plugins.ensemble.dynamics import Ensemble
+from reverie_plugins.ensemble.latent import EnsembleLatent
 from reverie_plugins.perception.config import IdentityDecoderConfig, IdentityEncoderConfig
 from reverie_plugins.perception.identity import IdentityDecoder, IdentityEncoder
 
@@ -40,6 +41,41 @@ def test_the_shipped_recipe_observes_what_the_environment_shows() -> None:
     assert torch.equal(latent.features, seen["state"])
     shown = agent.postprocess({"state": agent.decoder(latent.code)["state"].mean})["state"]
     torch.testing.assert_close(shown, raw["state"])
+
+
+@pytest.mark.parametrize("env", ["cartpole", "pendulum"])
+def test_what_reads_the_observation_sees_its_size_and_stays_within_bounds(env: str) -> None:
+    """A layer norm would see the direction alone, and a young model's imagination leaves all bounds."""
+    recipe = prepare("pets", [f"env={env}"], plugins=PLUGINS)
+    factory = build_environment(recipe)
+    agent = build_agent(recipe, factory.observation, factory.action)
+    noise = torch.Generator().manual_seed(0)
+    for head in (agent.heads["value"], agent.heads["reward"]):  # their last layers begin at 0
+        last = [part for part in head.modules() if isinstance(part, torch.nn.Linear)][-1]
+        torch.nn.init.normal_(last.weight, generator=noise)
+    x = torch.randn(16, agent.dynamics.feature_size, generator=noise)
+    action = torch.zeros(16, agent.action.size)
+
+    @torch.no_grad()
+    def read(size: float) -> list[torch.Tensor]:
+        state = EnsembleLatent(size * x, torch.zeros(16, dtype=torch.int64))
+        transition = Transition(before=state, action=action, after=state)
+        assert agent.actor is not None
+        return [
+            agent.heads["value"](transition).mean,
+            agent.heads["reward"](transition).mean,
+            agent.actor.policy(state).mean,
+        ]
+
+    for near, far, farther in zip(read(0.3), read(1e6), read(1e9), strict=True):
+        assert ((near - far).abs() > 1e-3).any()
+        assert torch.isfinite(far).all()
+        torch.testing.assert_close(far, farther, rtol=1e-3, atol=1e-3)
+
+
+def test_another_value_is_one_line_away() -> None:
+    prepare("pets", ["learners/value=fitted_value", "actor=null"], plugins=PLUGINS)
+    prepare("pets", ["planner=guided"], plugins=PLUGINS)
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,7 @@ def test_nothing_is_left_out() -> None:
         *[("planner", name) for name in ("gradient", "exhaustive")],
         *[("encoder", name) for name in ("auto", "vector", "image", "identity", "vae")],
         *[("decoder", name) for name in ("auto", "vector", "image", "identity", "vae")],
-        *[("objective", name) for name in ("reconstruction", "contrastive", "vae")],
+        *[("objective", name) for name in ("reconstruction", "overshooting", "contrastive", "vae")],
         *[("head", name) for name in ("two_hot", "gaussian", "bernoulli")],
     }  # fmt: skip
     assert expected <= declared

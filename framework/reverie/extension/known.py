@@ -65,7 +65,7 @@ KNOWN_PLUGINS: tuple[KnownPlugin, ...] = (
         "perception",
         encoder=("auto", "vector", "image", "identity"),
         decoder=("auto", "vector", "image", "identity"),
-        objective=("reconstruction", "contrastive"),
+        objective=("reconstruction", "overshooting", "contrastive"),
         learner=("encoder_alignment",),
     ),
     _builtin("rssm", dynamics=("rssm",)),

@@ -60,6 +60,13 @@ def _objectives() -> list[ComponentSpec]:
         ),
         ComponentSpec(
             kind="objective",
+            name="overshooting",
+            target=f"{_ROOT}.overshooting:Overshooting",
+            config=f"{_ROOT}.config:OvershootingConfig",
+            summary="what is imagined several steps ahead must explain what is then observed",
+        ),
+        ComponentSpec(
+            kind="objective",
             name="contrastive",
             target=f"{_ROOT}.contrastive:Contrastive",
             config=f"{_ROOT}.config:ContrastiveConfig",

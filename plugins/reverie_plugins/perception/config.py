@@ -161,6 +161,25 @@ class ReconstructionConfig(Config):
         return Needs(slots=("decoder" if self.decoder is None else f"decoders/{self.decoder}",))
 
 
+class OvershootingConfig(Config):
+    """Options of objective `overshooting`."""
+
+    scale: float = Field(default=1.0, ge=0)
+    """Weight of all entries together; 1 counts a prediction as much as a reconstruction."""
+    starts: int = Field(default=4, gt=0)
+    """Steps of each chunk, chosen anew each time, from which the model imagines."""
+    steps: int = Field(default=15, gt=0)
+    """How far it imagines, at most; the chunk's end and the next episode cut it short."""
+    mode: Literal["sample", "mode"] = "sample"
+    """Whether the latents on the way are drawn or the most likely ones."""
+    frames: int | None = Field(default=None, gt=0)
+    """Where images are predicted: predictions of each update that are decoded, as in `reconstruction`; null decodes
+    all of them."""
+
+    def needs(self) -> Needs:
+        return Needs(slots=("decoder",))
+
+
 class ContrastiveConfig(Config):
     """Options of objective `contrastive`."""
 

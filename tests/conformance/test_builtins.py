@@ -51,6 +51,7 @@ CONFIGURATIONS = {
             {"warm_start": True, "momentum": 0.1, "horizon": 5},
             {"bootstrap": True, "particles": 2, "horizon": 5, "discount": 0.9},
             {"noise": "truncated", "std": 0.5, "min_std": 0.0, "momentum": 0.1, "warm_start": True, "horizon": 4},
+            {"proposals": 32, "candidates": 32, "iterations": 1, "horizon": 2},  # a search would find what they miss
         ],
         # slow noise is not made for a problem whose answer is one quick move
         "icem": [{"horizon": 3}, {"horizon": 1, "colour": 0.0}, {"horizon": 3, "kept": 0.0, "colour": 0.5}],

@@ -80,12 +80,25 @@ def start_of(world: PointMass, step: int, row: int) -> Array:
 # -- CEM -------------------------------------------------------------------------------------------------------------
 
 
+def reference_proposals(start: Array, row: int, count: int, horizon: int, blocks: list[Any]) -> Array:
+    """(count, horizon, 2): what `Guide` would do, from blocks of noise that are taken off the list."""
+    proposals, x = np.zeros((count, horizon, 2)), np.repeat(start[None], count, 0)
+    for h in range(horizon if count else 0):
+        best = np.clip((TARGET - x) / PointMass.step, -1, 1)
+        draws = blocks.pop(0).reshape(3, count, 2)[row]
+        proposals[:, h] = np.clip(best + 0.1 * draws, -1, 1)
+        x = x + PointMass.step * proposals[:, h]
+    return proposals
+
+
 def reference_cem(world: PointMass, noise: list[Any], config: CEMConfig) -> Array:
     """PlaNet's algorithm 2, or PETS's optimiser: population deviations, momentum on mean and variance."""
     actions = np.zeros((len(noise), 3, 2))
     for b in range(3):
         last: Any = None
-        for step, blocks in enumerate(noise):
+        for step, given in enumerate(noise):
+            blocks = list(given)
+            proposals = reference_proposals(start_of(world, step, b), b, config.proposals, config.horizon, blocks)
             mean = np.zeros((config.horizon, 2))
             if config.warm_start and last is not None:
                 mean[:-1] = last[1:]
@@ -94,11 +107,12 @@ def reference_cem(world: PointMass, noise: list[Any], config: CEMConfig) -> Arra
                 if config.noise == "truncated":
                     # The inverse of a normal's distribution function, cut at two deviations, by bisection.
                     edges = [0.5 * (1 + math.erf(x / math.sqrt(2))) for x in (-2, 2)]
-                    z = np.vectorize(inverse_normal)(edges[0] + block[b] * (edges[1] - edges[0]))
+                    z = np.vectorize(inverse_normal, otypes=[float])(edges[0] + block[b] * (edges[1] - edges[0]))
                     room = np.minimum((mean + 1) / 2, (1 - mean) / 2)
                     plans = mean + z * np.sqrt(np.minimum(room**2, variance))
                 else:
                     plans = np.clip(mean + block[b] * np.sqrt(variance), -1, 1)
+                plans = np.concatenate([proposals, plans])
                 elites = top(plans, by_loops(start_of(world, step, b), plans), config.elites)
                 keep = config.momentum
                 mean = keep * mean + (1 - keep) * elites.mean(0)
@@ -125,10 +139,12 @@ PLANET = CEMConfig(**SMALL, min_std=0.0)
 PETS = CEMConfig(**{**CEMConfig.presets["pets"], **SMALL, "momentum": 0.3})
 
 
+@pytest.mark.parametrize("proposals", [0, 8, 20])
 @pytest.mark.parametrize("config", [PLANET, PETS, PETS.model_copy(update={"std": 1.0}), CEMConfig(**SMALL)])
-def test_cem_agrees_with_a_float64_reference_on_the_same_noise(config: CEMConfig):
+def test_cem_agrees_with_a_float64_reference_on_the_same_noise(config: CEMConfig, proposals: int):
     world = points()
-    found, noise = planned(CEM(config, world.action, None), world, 2)
+    config = config.model_copy(update={"proposals": proposals})
+    found, noise = planned(CEM(config, world.action, Guide(world)), world, 2)
     np.testing.assert_allclose(found, reference_cem(world, noise, config), atol=2e-5)
 
 
@@ -161,9 +177,9 @@ class DeviationMomentum(GaussianPlans):
 
 
 class Clips(GaussianPlans):
-    def sample(self, centre: Tensor, spread: Tensor, sampling: Sampling) -> Tensor:
+    def sample(self, centre: Tensor, spread: Tensor, count: int, sampling: Sampling) -> Tensor:
         """PETS's noise without narrowing the deviations."""
-        noise = truncated_normal((len(centre), self.config.candidates, *centre.shape[1:]), sampling, centre)
+        noise = truncated_normal((len(centre), count, *centre.shape[1:]), sampling, centre)
         return (centre[:, None] + spread[:, None] * noise).clamp(-1, 1)
 
 
@@ -300,14 +316,7 @@ def reference_mppi(world: PointMass, noise: list[Any], config: MPPIConfig, propo
         last: Any = None
         for step, given in enumerate(noise):
             start, blocks = start_of(world, step, b), list(given)
-            proposals = np.zeros((proposed, config.horizon, 2))
-            if proposed:
-                x = np.repeat(start[None], proposed, 0)
-                for h in range(config.horizon):
-                    best = np.clip((TARGET - x) / PointMass.step, -1, 1)
-                    draws = blocks.pop(0).reshape(3, proposed, 2)[b]
-                    proposals[:, h] = np.clip(best + 0.1 * draws, -1, 1)
-                    x = x + PointMass.step * proposals[:, h]
+            proposals = reference_proposals(start, b, proposed, config.horizon, blocks)
             mean = np.zeros((config.horizon, 2))
             if last is not None:
                 mean[:-1] = last[1:]

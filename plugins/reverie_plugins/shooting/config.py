@@ -74,6 +74,18 @@ class CEMConfig(RefiningConfig):
     """Share of the old mean and variance that survives a refit; PETS uses 0.1, PlaNet 0."""
     warm_start: bool = False
     """Begin with the last plan, shifted by one step (PETS), instead of afresh (PlaNet)."""
+    proposals: int = Field(default=0, ge=0)
+    """Candidates of every round that are drawn from the actor and not from the plans' distribution. They are drawn
+    once and may be elites of every round."""
+
+    @model_validator(mode="after")
+    def _fewer_proposals(self) -> Self:
+        refuse_more_proposals(self.proposals, self.candidates)
+        return self
+
+    def needs(self) -> Needs:
+        """An actor, too, where proposals are asked for."""
+        return super().needs() | needs_of_proposals(self.proposals)
 
 
 class ICEMConfig(RefiningConfig):
@@ -136,13 +148,23 @@ class MPPIConfig(RefiningConfig):
             raise ValueError(
                 f"min_std ({self.min_std}) cannot be more than max_std ({self.max_std})\nfix: swap them, or widen one"
             )
-        if self.proposals is not None and self.proposals > self.candidates:
-            raise ValueError(
-                f"proposals ({self.proposals}) cannot be more than candidates ({self.candidates})\n"
-                f"fix: set `proposals` to {self.candidates} or fewer: they are some of the candidates"
-            )
+        refuse_more_proposals(self.proposals, self.candidates)
         return self
 
     def needs(self) -> Needs:
         """An actor, too, where proposals are asked for."""
-        return super().needs() | (Needs(provides={"actor": ("proposal",)}) if self.proposals else Needs())
+        return super().needs() | needs_of_proposals(self.proposals)
+
+
+def refuse_more_proposals(proposals: int | None, candidates: int) -> None:
+    """Raises ValueError where an actor is to propose more plans than there are candidates."""
+    if proposals is not None and proposals > candidates:
+        raise ValueError(
+            f"proposals ({proposals}) cannot be more than candidates ({candidates})\n"
+            f"fix: set `proposals` to {candidates} or fewer: they are some of the candidates"
+        )
+
+
+def needs_of_proposals(proposals: int | None) -> Needs:
+    """An actor that proposes, where it is asked to."""
+    return Needs(provides={"actor": ("proposal",)}) if proposals else Needs()

@@ -98,8 +98,8 @@ class Plans(ABC):
         """The spread that belongs to a centre before the first round."""
 
     @abstractmethod
-    def sample(self, centre: Tensor, spread: Tensor, sampling: Sampling) -> Tensor:
-        """(B, N, H, A) plans within bounds."""
+    def sample(self, centre: Tensor, spread: Tensor, count: int, sampling: Sampling) -> Tensor:
+        """(B, count, H, A) plans within bounds."""
 
     @abstractmethod
     def refit(self, centre: Tensor, spread: Tensor, elites: Elites) -> tuple[Tensor, Tensor]:
@@ -123,15 +123,15 @@ class GaussianPlans(Plans):
     def spread(self, centre: Tensor) -> Tensor:
         return torch.full_like(centre, self.config.std)
 
-    def sample(self, centre: Tensor, spread: Tensor, sampling: Sampling) -> Tensor:
+    def sample(self, centre: Tensor, spread: Tensor, count: int, sampling: Sampling) -> Tensor:
         B, H, A = centre.shape
-        shape = (B, self.config.candidates, H, A)
+        shape = (B, count, H, A)
         if self.config.noise == "truncated":
             noise = truncated_normal(shape, sampling, centre)
             spread = torch.minimum(spread, (1 - centre.abs()) / CUT)
         else:
             noise = sampling.randn(shape, device=centre.device).to(centre.dtype)
-        return (centre[:, None] + spread[:, None] * noise).clamp(-1, 1)  # (B, N, H, A)
+        return (centre[:, None] + spread[:, None] * noise).clamp(-1, 1)  # (B, count, H, A)
 
     def refit(self, centre: Tensor, spread: Tensor, elites: Elites) -> tuple[Tensor, Tensor]:
         mean, variance = elites.moments(elites.even)
@@ -153,11 +153,11 @@ class CategoricalPlans(Plans):
     def spread(self, centre: Tensor) -> Tensor:
         return centre
 
-    def sample(self, centre: Tensor, spread: Tensor, sampling: Sampling) -> Tensor:
+    def sample(self, centre: Tensor, spread: Tensor, count: int, sampling: Sampling) -> Tensor:
         B, H, A = centre.shape
         mixed = centre * (1 - self.config.min_prob) + self.config.min_prob / A  # (B, H, A)
-        noise = sampling.rand((B, self.config.candidates, H), device=centre.device).to(centre.dtype)
-        return one_hot_from(mixed[:, None].expand(-1, self.config.candidates, -1, -1), noise)  # (B, N, H, A)
+        noise = sampling.rand((B, count, H), device=centre.device).to(centre.dtype)
+        return one_hot_from(mixed[:, None].expand(-1, count, -1, -1), noise)  # (B, count, H, A)
 
     def refit(self, centre: Tensor, spread: Tensor, elites: Elites) -> tuple[Tensor, Tensor]:
         keep = self.config.momentum

@@ -74,7 +74,7 @@ def test_what_reads_the_observation_sees_its_size_and_stays_within_bounds(env: s
 
 
 def test_another_value_is_one_line_away() -> None:
-    prepare("pets", ["learners/value=fitted_value", "actor=null"], plugins=PLUGINS)
+    prepare("pets", ["learners/value=fitted_value", "actor=null", "planner.proposals=0"], plugins=PLUGINS)
     prepare("pets", ["planner=guided"], plugins=PLUGINS)
 
 

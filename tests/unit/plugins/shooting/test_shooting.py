@@ -207,6 +207,8 @@ def test_bad_options_are_refused(options: dict[str, Any], message: str):
     ("config", "options", "message"),
     [
         (MPPIConfig, {"proposals": 600}, r"proposals \(600\) cannot be more than candidates \(512\)"),
+        (CEMConfig, {"proposals": 200}, r"proposals \(200\) cannot be more than candidates \(128\)"),
+        (CEMConfig, {"proposals": -1}, "proposals"),
         (MPPIConfig, {"min_std": 3.0}, r"min_std \(3.0\) cannot be more than max_std \(2.0\)"),
         (ICEMConfig, {"decay": 0.5}, "decay"),
         (ICEMConfig, {"elites": 300}, "cannot be more than candidates"),
@@ -224,6 +226,8 @@ def test_planners_without_the_actor_that_they_ask_for_say_so():
         Guided(GuidedConfig(), action, None)
     with pytest.raises(ValueError, match="fill the slot `actor`"):
         MPPI(MPPIConfig(proposals=3), action, None)
+    with pytest.raises(ValueError, match="fill the slot `actor`"):
+        CEM(CEMConfig(proposals=3), action, None)
     assert MPPI(MPPIConfig(), action, None).proposals == 0
 
 
@@ -261,15 +265,26 @@ def test_proposals_that_leave_the_bounds_are_clipped_before_they_are_scored():
         world.scored.clear()
 
 
-def test_mppi_proposals_take_part_in_every_round_and_are_drawn_once():
+@pytest.mark.parametrize("planner", [MPPI, CEM])
+def test_proposals_take_part_in_every_round_and_are_drawn_once(planner: Any):
     world = Spy(toy_action(size=2))
-    planner = MPPI(MPPIConfig(candidates=20, elites=4, proposals=6), world.action, Guide(world))
-    planner.plan(world.starts(2), planner.initial(2), world, explore=False, sampling=sampling(2))
+    options = {"candidates": 20, "elites": 4, "proposals": 6, "horizon": 3, "iterations": 6}
+    searching = planner((MPPIConfig if planner is MPPI else CEMConfig)(**options), world.action, Guide(world))
+    searching.plan(world.starts(2), searching.initial(2), world, explore=False, sampling=sampling(2))
     assert len(world.scored) == 6
     for plans in world.scored:
         assert plans.shape == (2, 20, 3, 2)
         assert torch.equal(plans[:, :6], world.scored[0][:, :6])
         assert not torch.equal(plans[:, 6:], world.scored[0][:, 6:]) or plans is world.scored[0]
+
+
+def test_categorical_plans_follow_proposals_that_are_better():
+    world = Spy(toy_action("discrete", 3))
+    guide, latent = Guide(world), world.starts(2)
+    config = CEMConfig(candidates=8, elites=4, proposals=8, horizon=2, iterations=1)
+    action, _ = CEM(config, world.action, guide).plan(latent, {}, world, explore=False, sampling=sampling(2))
+    assert world.scored[0].shape == (2, 8, 2, 3)
+    torch.testing.assert_close(action, guide.policy(latent).mode)
 
 
 def test_icem_keeps_elites_for_the_next_round_and_the_next_step():
@@ -310,6 +325,8 @@ def test_needs_follow_the_options():
     assert CEMConfig().needs().slots == ("heads/reward",)
     assert CEMConfig(bootstrap=True).needs().slots == ("heads/reward", "heads/value")
     assert CEMConfig(score_by="cost").needs().slots == ("heads/cost",)
+    assert CEMConfig().needs().provides == {}
+    assert CEMConfig(proposals=5).needs().provides == {"actor": ("proposal",)}
     assert ICEMConfig(score_by="reward_minus_cost").needs().slots == ("heads/reward", "heads/cost")
     assert MPPIConfig().needs().provides == {}
     assert MPPIConfig(proposals=0).needs().provides == {}

@@ -6,7 +6,13 @@ from reverie.errors import RecipeError
 from reverie.extension.manager import load_plugins
 from reverie.recipes.prepare import prepare
 
-FOLDED = ["learners.value=fitted_value", "actor=null", "learners.model.continue_discount=0.98", "planner.discount=1"]
+FOLDED = [
+    "learners.value=fitted_value",
+    "actor=null",
+    "planner.proposals=0",
+    "learners.model.continue_discount=0.98",
+    "planner.discount=1",
+]
 
 
 def test_the_discount_of_a_fitted_value_is_said_once() -> None:

@@ -73,7 +73,7 @@ TABLES: dict[str, tuple[Row, ...]] = {
         Row("world_models", "cartpole_pixels", 195, 9_000, 1_500, THREE),
     ),
     "planning": (
-        Row("pets", "pendulum", -200, 1_500, 250, (105, 106, 107, 108, 109)),
+        Row("pets", "pendulum", -200, 1_500, 250, (110, 111, 112, 113, 114)),
         Row("pets", "cartpole", 475, 3_000, 250, FIVE),
         Row("planet", "dmc/cartpole_swingup", 600, 50_000, 2_500, (103, 104, 105)),
         Row("tdmpc2", "pendulum", -200, 5_000, 250, FIVE),

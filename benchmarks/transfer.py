@@ -70,7 +70,7 @@ class Journey:
 
 
 DREAMER = First("dreamer", "pendulum", 3000)
-PETS = First("pets", "pendulum", 1500)
+PETS = First("pets", "pendulum", 1000)
 KNOWN = ("encoder.from_run={run}", "dynamics.from_run={run}", "decoder.from_run={run}")
 STAGES = ("stages.prefill.until.agent_steps=200",)
 """Where those of `transfer` are not `dreamer`'s."""

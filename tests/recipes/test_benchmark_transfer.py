@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -90,3 +91,24 @@ def test_a_side_that_did_not_learn_makes_the_ratio_a_bound(
 ) -> None:
     number = round(transfer.steps(scratch) / transfer.steps(second), 2)
     assert transfer.ratio({"scratch": scratch, "second": second, "ratio": number}) == says
+
+
+def test_a_first_run_that_is_there_is_used_and_told_without_its_folder(transfer: ModuleType, tmp_path: Path) -> None:
+    journey = transfer.JOURNEYS[0]
+    run = tmp_path / "dreamer-pendulum-100"
+    run.mkdir()
+    (run / "status.json").write_text(json.dumps({"env_steps": 2010}))
+    told = ["env=pendulum", "seed=100", f"run_dir={run}"]
+    (run / "provenance.json").write_text(json.dumps({"overrides": told}))
+    found, first = transfer.first_run(journey, 100, tmp_path)
+    assert found == run
+    assert first == {"steps": 2010, "command": "reverie train dreamer env=pendulum seed=100"}
+
+
+def test_the_table_counts_the_first_run_where_it_says_so(transfer: ModuleType, tmp_path: Path) -> None:
+    sides = {"scratch": {**arm(1600, 1600), "cpu_minutes": 1.0}, "second": {**arm(900, 900), "cpu_minutes": 0.5}}
+    line = {"row": "transfer/lean", "seed": 100, "ratio": 1.78, "first": {"steps": 5000}, **sides}
+    path = tmp_path / "lines.jsonl"
+    path.write_text(json.dumps(line) + "\n")
+    (row,) = transfer.report(path).splitlines()[2:]
+    assert [cell.strip() for cell in row.split("|")[3:9]] == ["100", "1,600", "900", "1.78", "5,900", "1.0 and 0.5"]

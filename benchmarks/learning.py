@@ -75,6 +75,7 @@ TABLES: dict[str, tuple[Row, ...]] = {
     "planning": (
         Row("pets", "pendulum", -200, 1_500, 250, (110, 111, 112, 113, 114)),
         Row("pets", "cartpole", 475, 3_000, 250, FIVE),
+        Row("latent_vs_observation", "pendulum", -200, 1_500, 250, THREE),
         Row("planet", "dmc/cartpole_swingup", 600, 50_000, 2_500, (103, 104, 105)),
         Row("tdmpc2", "pendulum", -200, 5_000, 250, FIVE),
         Row("tdmpc2", "dmc/cartpole_swingup", 750, 50_000, 2_500, THREE),

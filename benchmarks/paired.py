@@ -1,10 +1,10 @@
 """Does another planner earn as much as a run's own? Both play the same episodes of every run.
 
     python benchmarks/paired.py planner=guided RUN RUN RUN
-    python benchmarks/paired.py --episodes 50 "planner=cem planner.horizon=10" RUN --append benchmarks/learning/paired.jsonl
+    python benchmarks/paired.py "planner=cem planner.horizon=10" RUN --episodes 50 --append paired.jsonl
 
-For each run: the mean return of its own planner, of the other one, and the mean difference of the pairs with its standard
-error. Episode i has the same seed for both. One thread.
+For each run: the mean return of its own planner, of the other one, and the mean difference of the pairs with its
+standard error. Episode i has the same seed for both. One thread.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def returns(run: Path, overrides: list[str], episodes: int) -> list[float]:
     options = ["--episodes", str(episodes), "--seed", str(FIRST_SEED), "--json"]
     program = [learning.REVERIE, "evaluate", str(run), *overrides, *options]
     answer = subprocess.run(program, check=True, env=learning.SINGLE, capture_output=True, text=True)
-    found: list[float] = json.loads(answer.stdout)["agent"]["returns"]
+    found: list[float] = json.loads(answer.stdout)["returns"]
     return found
 
 

@@ -1,4 +1,4 @@
-"""What does a GPU bring? Updates and decisions per second of Dreamer on the CPU and on a GPU, in one process, in turns.
+"""What does a GPU bring? Updates and decisions per second of Dreamer on the CPU and then on a GPU, in one process.
 
     python benchmarks/device.py                        # on a machine with a GPU
     python benchmarks/device.py --what vectors --cpu   # without one

@@ -257,8 +257,9 @@ def test_a_run_is_judged_wherever_one_likes(tmp_path: Path, capsys: pytest.Captu
         found.append(json.loads(capsys.readouterr().out))
     assert found[1]["returns"] == pytest.approx(found[0]["returns"], rel=0.05)
     plans = ["planner.horizon=3", "planner.candidates=8", "planner.elites=2", "planner.warm_start=true"]
-    for planner in ("cem", "icem", "mppi", "gradient", "guided"):
-        known = plans if planner in ("cem", "mppi") else plans[:3] if planner == "icem" else plans[:2]
+    asked = [(name, plans) for name in ("cem", "mppi")] + [(name, plans[:2]) for name in ("gradient", "guided")]
+    asked += [("icem", plans[:3]), ("cem", [*plans, "planner.proposals=2"])]
+    for planner, known in asked:
         opened = reopen(run, [f"planner={planner}", *known], accelerator="gpu")
         assert opened.agent.anchor.device.type == "cuda"
         assert all(map(math.isfinite, evaluate(opened.agent, opened.factory, episodes=2, seed=3).returns))

@@ -172,9 +172,9 @@ class OvershootingConfig(Config):
     """How far it imagines, at most; the chunk's end and the next episode cut it short."""
     mode: Literal["sample", "mode"] = "sample"
     """Whether the latents on the way are drawn or the most likely ones."""
-    frames: int | None = Field(default=None, gt=0)
-    """Where images are predicted: predictions of each update that are decoded, as in `reconstruction`; null decodes
-    all of them."""
+    frames: int | None = Field(default=64, gt=0)
+    """Where images are predicted: predictions of each update that are decoded, chosen as in `reconstruction`; null
+    decodes all of them, `starts` x `steps` for each row of the batch. Of vectors all are."""
 
     def needs(self) -> Needs:
         return Needs(slots=("decoder",))

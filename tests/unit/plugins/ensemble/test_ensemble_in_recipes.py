@@ -1,5 +1,7 @@
 """The ensemble and the identity codecs in recipes: what fits is built, what does not is told in one message."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -13,6 +15,7 @@ from reverie_plugins.ensemble.dynamics import Ensemble
 from reverie_plugins.ensemble.latent import EnsembleLatent
 from reverie_plugins.perception.config import IdentityDecoderConfig, IdentityEncoderConfig
 from reverie_plugins.perception.identity import IdentityDecoder, IdentityEncoder
+from reverie_plugins.shooting.config import CEMConfig
 
 PLUGINS = load_plugins()
 OBSERVATION = ObservationSpec(
@@ -43,34 +46,83 @@ def test_the_shipped_recipe_observes_what_the_environment_shows() -> None:
     torch.testing.assert_close(shown, raw["state"])
 
 
-@pytest.mark.parametrize("env", ["cartpole", "pendulum"])
-def test_what_reads_the_observation_sees_its_size_and_stays_within_bounds(env: str) -> None:
-    """A layer norm would see the direction alone, and a young model's imagination leaves all bounds."""
-    recipe = prepare("pets", [f"env={env}"], plugins=PLUGINS)
+READERS = ("heads.value", "heads.reward", "actor")
+"""What reads the observation itself where nothing is encoded."""
+
+
+def readings(sizes: tuple[float, ...], *overrides: str) -> dict[str, list[torch.Tensor]]:
+    """What each reader makes of the same 16 directions at several sizes: (16,) or (16, A) for each size."""
+    torch.manual_seed(0)
+    recipe = prepare("pets", list(overrides), plugins=PLUGINS)
     factory = build_environment(recipe)
     agent = build_agent(recipe, factory.observation, factory.action)
+    value, reward, actor = agent.heads["value"], agent.heads["reward"], agent.actor
+    assert actor is not None
     noise = torch.Generator().manual_seed(0)
-    for head in (agent.heads["value"], agent.heads["reward"]):  # their last layers begin at 0
-        last = [part for part in head.modules() if isinstance(part, torch.nn.Linear)][-1]
-        torch.nn.init.normal_(last.weight, generator=noise)
+    for reader, deviation in ((value, 1.0), (reward, 1.0), (actor, 0.2)):  # their last layers begin at or near 0
+        last = [part for part in reader.modules() if isinstance(part, torch.nn.Linear)][-1]
+        torch.nn.init.normal_(last.weight, std=deviation, generator=noise)
     x = torch.randn(16, agent.dynamics.feature_size, generator=noise)
-    action = torch.zeros(16, agent.action.size)
-
-    @torch.no_grad()
-    def read(size: float) -> list[torch.Tensor]:
+    found: dict[str, list[torch.Tensor]] = {reader: [] for reader in READERS}
+    for size in sizes:
         state = EnsembleLatent(size * x, torch.zeros(16, dtype=torch.int64))
-        transition = Transition(before=state, action=action, after=state)
-        assert agent.actor is not None
-        return [
-            agent.heads["value"](transition).mean,
-            agent.heads["reward"](transition).mean,
-            agent.actor.policy(state).mean,
-        ]
+        transition = Transition(before=state, action=torch.zeros(16, agent.action.size), after=state)
+        with torch.no_grad():
+            said = (value(transition).mean, reward(transition).mean, actor.policy(state).mean)
+        for reader, mean in zip(READERS, said, strict=True):
+            found[reader].append(mean)
+    return found
 
-    for near, far, farther in zip(read(0.3), read(1e6), read(1e9), strict=True):
-        assert ((near - far).abs() > 1e-3).any()
+
+def seen_sizes(env: str, *overrides: str) -> dict[str, float]:
+    """Share of what is read that differs by more than a tenth of itself between states of size 1 and of size 10."""
+    return {
+        reader: float(((near - far).abs() > 0.1 * torch.maximum(near.abs(), far.abs())).float().mean())
+        for reader, (near, far) in readings((1.0, 10.0), f"env={env}", *overrides).items()
+    }
+
+
+@pytest.mark.parametrize("env", ["cartpole", "pendulum"])
+def test_what_reads_the_observation_sees_its_size(env: str) -> None:
+    assert min(seen_sizes(env).values()) > 0.6
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("env", ["cartpole", "pendulum"])
+def test_behind_a_layer_norm_it_would_see_the_direction_alone(env: str, reader: str) -> None:
+    shares = seen_sizes(env, f"{reader}.norm=layer")
+    assert shares.pop(reader) < 0.2
+    assert min(shares.values()) > 0.6
+
+
+@pytest.mark.parametrize("env", ["cartpole", "pendulum"])
+def test_what_reads_the_observation_stays_within_bounds(env: str) -> None:
+    """A young model's imagination leaves all bounds."""
+    for far, farther in readings((1e6, 1e9), f"env={env}").values():
         assert torch.isfinite(far).all()
         torch.testing.assert_close(far, farther, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["pets", "latent_vs_observation"])
+def test_value_and_planner_discount_alike_where_actions_repeat(name: str) -> None:
+    recipe = prepare(name, ["env=dmc/cartpole_swingup"], plugins=PLUGINS)
+    env, learner, planner = (recipe.choices[slot].config for slot in ("env", "learners/value", "planner"))
+    assert env.action_repeat == 8
+    assert learner.per_decision(learner.discount, env.action_repeat) == planner.discount == 0.98
+
+
+def test_the_search_of_the_paper_is_spelled_out() -> None:
+    """The command that the recipe's page gives, against the numbers of Chua et al. 2018."""
+    page = Path(__file__).parents[4] / "docs/recipes/pets.md"
+    (line,) = [line for line in page.read_text().splitlines() if "planner.size=pets" in line]
+    assert line.startswith("$ reverie check pets ")
+    recipe = prepare("pets", line.removeprefix("$ reverie check pets ").split(), plugins=PLUGINS)
+    paper = {
+        "horizon": 25, "candidates": 400, "elites": 40, "iterations": 5, "momentum": 0.1, "noise": "truncated",
+        "std": 0.5, "min_std": 0.0, "warm_start": True, "particles": 20,
+        "proposals": 0, "bootstrap": False, "discount": 1.0,
+    }  # fmt: skip
+    assert recipe.choices["planner"].config.model_dump() == {**CEMConfig().model_dump(), **paper}
 
 
 def test_another_value_is_one_line_away() -> None:

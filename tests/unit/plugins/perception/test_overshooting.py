@@ -125,11 +125,37 @@ def test_latents_are_drawn_unless_the_most_likely_ones_are_asked_for():
 def test_some_frames_stand_for_all_predictions():
     pictures = ObservationSpec({"a": ArraySpec((8, 8, 1), "uint8")})
     made, seen = parts(pictures), view()
-    whole = Overshooting(OvershootingConfig(starts=T - 1, steps=3, mode="mode"), made).losses(seen, made)["a"]
+    whole = Overshooting(OvershootingConfig(starts=T - 1, steps=3, mode="mode", frames=None), made).losses(seen, made)[
+        "a"
+    ]
     some = Overshooting(OvershootingConfig(starts=T - 1, steps=3, mode="mode", frames=4 * B), made)
     drawn = torch.stack([some.losses(seen, made)["a"].detach() for _ in range(3000)])
     assert ((drawn != 0).sum((1, 2)) <= 4 * B).all()
     torch.testing.assert_close(drawn.mean(0), whole.detach(), rtol=0.1, atol=0.1)
+
+
+@pytest.mark.parametrize(
+    ("entry", "decoded"), [(ArraySpec((8, 8, 1), "uint8"), 64 // B), (ArraySpec((3,), "float32"), 4 * 15)]
+)
+def test_of_pictures_64_predictions_are_decoded_and_of_vectors_all(entry, decoded):
+    """As many as `dreamer` decodes of its reconstructions; a small model has no time for 960 pictures an update."""
+    made, seen = parts(ObservationSpec({"a": entry})), view()
+    long = 40
+    seen.shape = (B, long)
+    seen.batch.is_first = torch.zeros(B, long, dtype=torch.bool)
+    seen.batch.action = torch.zeros(B, long, A, dtype=torch.float64)
+    seen.obs = {"a": torch.zeros(B, long, 3, dtype=torch.float64)}
+    seen.observed.states = Plain(torch.zeros(B, long, F, dtype=torch.float64))
+    codes = []
+
+    class Listens(FirstThree):
+        def __call__(self, code: Tensor) -> dict[str, SquaredError]:
+            codes.append(code.shape[:2])
+            return super().__call__(code)
+
+    made.decoder = Listens()
+    Overshooting(OvershootingConfig(), made).losses(seen, made)
+    assert codes == [(B, decoded)]
 
 
 def test_a_chunk_of_one_step_predicts_nothing():

@@ -48,7 +48,8 @@ class CEM(SearchPlanner):
         proposed = self._proposed(latent, imagination, sampling)  # (B, P, H, A)
         for _ in range(self.config.iterations):
             drawn = self.plans.sample(centre, spread, self.config.candidates - self.config.proposals, sampling)
-            plans = torch.cat([proposed, drawn], 1)  # (B, N, H, A)
+            # Without proposals nothing is copied: drawn plans lie step by step, as they are read.
+            plans = torch.cat([proposed, drawn], 1) if self.config.proposals else drawn  # (B, N, H, A)
             scores = imagination.score(latent, plans, sampling=sampling, **scoring)  # (B, N)
             elites = best_of(plans, scores, self.config.elites)
             fitted = self.plans.refit(centre, spread, elites)

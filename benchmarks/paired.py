@@ -23,12 +23,12 @@ FIRST_SEED = 2_000_000
 """Of the episodes: none that a run was evaluated on while it learned."""
 
 
-def returns(run: Path, overrides: list[str], episodes: int) -> list[float]:
-    """One return for each episode."""
+def played(run: Path, overrides: list[str], episodes: int) -> dict[str, Any]:
+    """What `reverie evaluate` says: `returns`, one for each episode, and the `mode` they were played in."""
     options = ["--episodes", str(episodes), "--seed", str(FIRST_SEED), "--json"]
     program = [learning.REVERIE, "evaluate", str(run), *overrides, *options]
     answer = subprocess.run(program, check=True, env=learning.SINGLE, capture_output=True, text=True)
-    found: list[float] = json.loads(answer.stdout)["returns"]
+    found: dict[str, Any] = json.loads(answer.stdout)
     return found
 
 
@@ -57,9 +57,10 @@ def main() -> None:
     parser.add_argument("--append", type=Path, help="a file that gets one JSON line per run")
     args = parser.parse_args()
     for run in args.runs:
-        own, other = (returns(run, words, args.episodes) for words in ([], args.planner.split()))
+        own, other = (played(run, words, args.episodes) for words in ([], args.planner.split()))
         line: dict[str, Any] = {"run": run.name, "planner": args.planner, "episodes": args.episodes}
-        line |= {name: round(value, 3) for name, value in compared(own, other).items()}
+        line["mode"] = other["mode"]
+        line |= {name: round(value, 3) for name, value in compared(own["returns"], other["returns"]).items()}
         line |= learning.provenance()
         print(json.dumps(line), flush=True)
         if args.append:

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 import torch
 
-from reverie.errors import ReverieError
+from reverie.cli.main import run as reverie
+from reverie.errors import RecipeError, ReverieError
 from reverie.training.checkpoint import checkpoint_of
 from reverie.training.run import resume, train
+from tiny_runs import TINY
 
 from .test_train_resume import At
 
@@ -74,6 +76,18 @@ def test_a_run_on_other_spaces_is_refused_with_both(tmp_path: Path, source: Path
     assert "why: its observations are state " in text
     assert "those here state 6" in text
     assert "fix: train in an environment with the spaces of that run, or leave `from_run` away" in text
+    assert isinstance(caught.value, RecipeError)
+    (problem,) = caught.value.problems
+    assert problem.key == "dynamics.from_run"
+    assert problem.why.startswith("its observations are state ")
+    assert problem.fix.startswith("train in an environment")
+
+
+def test_check_says_why_and_fix_once_each(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert reverie(["check", "dreamer", *TINY, f"dynamics.from_run={source}", "env=acrobot"]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "why: its observations are state " in said
+    assert said.count("why:") == said.count("fix:") == 1
 
 
 def test_a_run_with_other_sizes_is_refused(tmp_path: Path, source: Path, tiny_recipe: Make) -> None:

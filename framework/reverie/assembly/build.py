@@ -50,9 +50,9 @@ def build_agent(recipe: Recipe, observation: ObservationSpec, action: ActionSpec
     slots with `freeze` are never trained. The caller seeds torch.
 
     Raises:
-        RecipeError: without an encoder or a dynamics.
+        RecipeError: without an encoder or a dynamics, or for weights of a run that do not fit.
         PluginError: if a component cannot be constructed, or lacks what its contract promises.
-        RunError: if weights cannot be taken from a run.
+        RunError: if a run cannot be read.
     """
     encoder: Encoder = _make(_chosen(recipe, "encoder"), Encoder, observation)
     embed_size = _size(recipe, "encoder", encoder, "embed_size")
@@ -139,7 +139,11 @@ def _transplant(recipe: Recipe, agent: Agent) -> None:
             try:
                 transplant(agent, slot, choice.from_run)
             except RunError as error:
-                raise RunError(f"{error}{beside_run(recipe, choice.from_run)}") from error
+                why, fix = beside_run(recipe, choice.from_run)
+                if not why:
+                    raise
+                key = f"{slot.replace('/', '.')}.from_run"
+                raise RecipeError([Problem(str(error), recipe.places.get(key, ""), key, why, fix)]) from error
 
 
 def _freeze(recipe: Recipe, agent: Agent) -> None:

@@ -22,9 +22,9 @@ def differences(trained: EnvironmentFactory, here: EnvironmentFactory) -> Iterat
         yield ("actions", _actions(trained.action), _actions(here.action))
 
 
-def beside_run(recipe: Recipe, run: str) -> str:
-    """Lines for the end of a message about weights of `run` that do not fit: its spaces beside those of `recipe`, or
-    that sizes of components differ. Empty if the run's environment cannot be made here."""
+def beside_run(recipe: Recipe, run: str) -> tuple[str, str]:
+    """(why, fix) of weights of `run` that do not fit: its spaces beside those of `recipe`, or that sizes of components
+    differ. Both empty if the run's environment cannot be made here."""
     from reverie.assembly.build import build_environment
     from reverie.recipes.from_run import LOCK_FILE
     from reverie.recipes.prepare import prepare
@@ -33,11 +33,11 @@ def beside_run(recipe: Recipe, run: str) -> str:
         locked = prepare(f"{run}/{LOCK_FILE}", plugins=recipe.plugins)
         pairs = list(differences(build_environment(locked), build_environment(recipe)))
     except ReverieError:
-        return ""
+        return "", ""
     told = [f"its {what} are {theirs}, those here {mine}" for what, theirs, mine in pairs]
     why = "; ".join(told) or "the environments have the same spaces, so the options of components differ"
     fix = "train in an environment with the spaces of that run" if told else "give the slots beside it that run's sizes"
-    return f"\n    why: {why}\n    fix: {fix}, or leave `from_run` away"
+    return why, f"{fix}, or leave `from_run` away"
 
 
 def _entries(observation: ObservationSpec) -> str:

@@ -42,6 +42,7 @@ def check(
     elif problems:
         raise RecipeError(problems)
     else:
+        _print_absent_devices(found)
         say(Text.assemble(("OK", "bold green"), "  every part fits" + (", and a batch went through" if probe else "")))
 
 
@@ -52,6 +53,19 @@ def _print_wiring(recipe: "Recipe | None") -> None:
         say(note, "yellow", error=True)
     console.print(_wiring_table(recipe))
     say()
+
+
+def _print_absent_devices(recipe: "Recipe | None") -> None:
+    """Whoever checks a recipe here may train it elsewhere: what this machine lacks is a note, and no problem."""
+    if recipe is None or recipe.settings.trainer.accelerator not in ("gpu", "cuda"):
+        return  # without torch, which takes seconds to import
+    from reverie.training.devices import require_devices
+
+    try:
+        require_devices(recipe.settings.trainer)
+    except RecipeError as error:
+        for problem in error.problems:
+            say(f"note: this machine cannot train it as it stands: {problem}", "yellow", error=True)
 
 
 def _wiring_table(recipe: "Recipe") -> "Table":

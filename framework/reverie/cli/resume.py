@@ -23,6 +23,10 @@ def resume(
     from reverie.training.run_folder import RunFolder, read_status
 
     RunFolder.open(run)
+    if accelerator is not None:
+        from reverie.training.devices import refuse_unknown
+
+        refuse_unknown(accelerator)
     if read_status(run).get("status") == "completed":
         say(f"{run} is complete: nothing is left to do")
         return

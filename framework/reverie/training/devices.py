@@ -22,8 +22,12 @@ def accelerator(name: str) -> Literal["cpu", "cuda"]:
     return "cuda" if wanted else "cpu"
 
 
-def require_devices(options: TrainerOptions) -> None:
+def require_devices(options: TrainerOptions, *, resuming: bool = False) -> None:
     """Refuse a recipe whose devices are not here, before anything is made.
+
+    Args:
+        options: of the recipe.
+        resuming: the fix is one that `reverie resume` takes: another accelerator, and no other number of processes.
 
     Raises:
         RecipeError: saying what torch finds, and what to write instead.
@@ -31,6 +35,7 @@ def require_devices(options: TrainerOptions) -> None:
     if accelerator(options.accelerator) == "cpu":
         return
     key = "trainer.accelerator"
+    word = "--accelerator " if resuming else f"{key}="
     found = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if not found:
         raise RecipeError(
@@ -39,7 +44,7 @@ def require_devices(options: TrainerOptions) -> None:
                     f"{key} is `{options.accelerator}`, and torch finds no GPU here",
                     key=key,
                     why=_why_none(),
-                    fix=f"{key}=cpu, or {key}=auto, which takes a GPU only where there is one",
+                    fix=f"{word}cpu, or {word}auto, which takes a GPU only where there is one",
                 )
             ]
         )
@@ -49,10 +54,22 @@ def require_devices(options: TrainerOptions) -> None:
                 Problem(
                     f"trainer.devices is {options.devices}, and torch finds {found} GPU{'s' if found > 1 else ''} here",
                     key="trainer.devices",
-                    fix=f"trainer.devices={found}",
+                    why="a run goes on with as many processes as it began with" if resuming else "",
+                    fix=f"--accelerator cpu, or {options.devices} GPUs" if resuming else f"trainer.devices={found}",
                 )
             ]
         )
+
+
+def refuse_unknown(name: str) -> None:
+    """Refuse a word that is no accelerator.
+
+    Raises:
+        RecipeError: with those that there are.
+    """
+    if name not in ACCELERATORS:
+        fix = f"one of {', '.join(ACCELERATORS)}"
+        raise RecipeError([Problem(f"there is no accelerator `{name}`", key="accelerator", fix=fix)])
 
 
 def device(name: str) -> torch.device:
@@ -61,9 +78,7 @@ def device(name: str) -> torch.device:
     Raises:
         RecipeError: if it is not here, or for another word.
     """
-    if name not in ACCELERATORS:
-        fix = f"one of {', '.join(ACCELERATORS)}"
-        raise RecipeError([Problem(f"there is no accelerator `{name}`", key="accelerator", fix=fix)])
+    refuse_unknown(name)
     if accelerator(name) == "cpu":
         return torch.device("cpu")
     if not torch.cuda.is_available():

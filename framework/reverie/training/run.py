@@ -117,13 +117,15 @@ def resume(
 
     Raises:
         RunError: if there is no such run, somebody works in it, or no checkpoint can be used.
-        RecipeError: for a GPU that is not here.
+        RecipeError: for a GPU that is not here, or a word that is no accelerator.
     """
+    if accelerator is not None:
+        devices.refuse_unknown(accelerator)
     folder = RunFolder.open(Path(run))
     if folder.status().get("status") == "completed":
         return RunResult(folder.path, "completed")
     recipe = prepare(folder.recipe, [f"trainer.accelerator={accelerator}"] if accelerator else [], plugins=plugins)
-    devices.require_devices(recipe.settings.trainer)
+    devices.require_devices(recipe.settings.trainer, resuming=True)
     if process_rank() == 0:
         folder.lock()
     return _guarded(recipe, folder, True, callbacks, loggers, progress)

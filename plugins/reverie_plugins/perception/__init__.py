@@ -1,6 +1,8 @@
 """Encoders, decoders, what ties latent states to observations, and new encoders for a world that is known."""
 
-from reverie import ComponentSpec, hookimpl
+from typing import Any
+
+from reverie import ComponentSpec, Problem, hookimpl
 
 _ROOT = "reverie_plugins.perception"
 
@@ -8,6 +10,29 @@ _ROOT = "reverie_plugins.perception"
 @hookimpl
 def reverie_components() -> list[ComponentSpec]:
     return [*_codecs(), *_objectives(), _alignment()]
+
+
+@hookimpl
+def reverie_check_recipe(recipe: Any) -> list[Problem]:
+    """Objective `overshooting` decodes states, which a decoder of embeddings cannot."""
+    decoder = recipe.choices.get("decoder")
+    far = [
+        slot for slot, choice in recipe.choices.items()
+        if choice.component.spec.target == f"{_ROOT}.overshooting:Overshooting"
+    ]  # fmt: skip
+    if decoder is None or not far or decoder.component.load().reads != "embed":
+        return []
+    return [
+        Problem(
+            f"{slot} (overshooting) needs a decoder of states, and decoder ({decoder.name}) reads embeddings",
+            recipe.places.get(f"{slot.replace('/', '.')}.name", ""),
+            slot,
+            "what is imagined ahead are states: no observation was embedded there",
+            f"leave {slot} out, or take a decoder that reads states, such as `decoder=auto` with objective "
+            "`reconstruction`",
+        )
+        for slot in far
+    ]
 
 
 def _codecs() -> list[ComponentSpec]:

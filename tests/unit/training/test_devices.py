@@ -11,6 +11,7 @@ from reverie.errors import RecipeError
 from reverie.recipes.schema import TrainerOptions
 from reverie.training.checkpoint.randomness import capture, reinstate
 from reverie.training.devices import accelerator, device, require_devices
+from reverie.training.run import resume
 from tiny_runs import TINY
 
 
@@ -72,11 +73,44 @@ def test_an_unknown_accelerator_is_a_problem_of_the_recipe(tmp_path: Path, capsy
     assert "'cpu', 'gpu', 'cuda' or 'auto'" in said
 
 
+def test_check_notes_what_this_machine_lacks(gpus: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """It may be trained elsewhere: no mistake, but nobody should believe that it runs here."""
+    told = ["check", "dreamer", *TINY, "trainer.accelerator=gpu"]
+    for count, more, note in (
+        (0, [], "torch finds no GPU here"),
+        (1, ["trainer.devices=2"], "trainer.devices is 2, and torch finds 1 GPU here"),
+        (1, [], ""),
+    ):
+        gpus(count)
+        assert reverie([*told, *more]) == 0
+        written = capsys.readouterr()
+        assert "OK" in written.out
+        assert ("note: this machine cannot train it" in written.err) == bool(note)
+        assert note in " ".join(written.err.split())
+
+
+def test_a_fix_of_resume_is_one_that_it_takes(gpus: Any) -> None:
+    gpus(1)
+    with pytest.raises(RecipeError, match=r"trainer\.devices is 4, and torch finds 1 GPU here") as refused:
+        require_devices(TrainerOptions(accelerator="gpu", devices=4), resuming=True)
+    (problem,) = refused.value.problems
+    assert problem.fix == "--accelerator cpu, or 4 GPUs"
+    require_devices(TrainerOptions(accelerator="cpu", devices=4), resuming=True)
+    gpus(0)
+    with pytest.raises(RecipeError) as refused:
+        require_devices(TrainerOptions(accelerator="gpu"), resuming=True)
+    assert refused.value.problems[0].fix.startswith("--accelerator cpu, or --accelerator auto")
+
+
 def test_evaluate_and_resume_go_elsewhere(gpus: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A run that was trained on a GPU is judged on the CPU, and goes on there where it is told to."""
     gpus(0)
     run = tmp_path / "run"
     assert reverie(["train", "dreamer", *TINY, f"run_dir={run}", "--no-progress"]) == 0
+    assert reverie(["resume", str(run), "--accelerator", "banana"]) == 2  # though nothing is left to do
+    with pytest.raises(RecipeError, match="there is no accelerator `banana`"):
+        resume(run, accelerator="banana")
+    assert resume(run, accelerator="cpu").status == "completed"
     lock = run / "recipe.lock.yaml"
     lock.write_text(lock.read_text().replace("accelerator: cpu", "accelerator: gpu"))
     status = run / "status.json"

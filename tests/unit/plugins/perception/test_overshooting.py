@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from reverie.cli.main import run as reverie
 from reverie.contracts import ArraySpec, Latent, ObservationSpec, Sampling
 from reverie.nn import SquaredError
 from reverie_plugins.perception.config import OvershootingConfig
@@ -173,3 +174,12 @@ def test_it_is_refused_without_a_decoder_of_states(decoder):
     assert OvershootingConfig().needs().slots == ("decoder",)
     with pytest.raises(ValueError, match="`decoder`"):
         Overshooting(OvershootingConfig(), SimpleNamespace(decoder=decoder))
+
+
+def test_check_says_what_to_change(capsys):
+    assert reverie(["check", "world_models", "+objectives/far=overshooting"]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "objectives/far (overshooting) needs a decoder of states, and decoder (vae) reads" in said
+    assert "fix: leave objectives/far out, or take a decoder that reads states" in said
+    assert said.count("why:") == said.count("fix:") == 1
+    assert "could not be built" not in said

@@ -1,10 +1,10 @@
-"""Where the members of an ensemble matter: one model beside five that learn the pendulum from the same 200 random steps.
+"""Where members of an ensemble matter: one model beside five that learn the pendulum from the same 200 random steps.
 
     python benchmarks/members.py                  # seeds and sizes that are missing
     python benchmarks/members.py --report         # the table in Markdown, from the lines
 
-Both make 1,000 updates of the model and plan with it, without a value. The open-loop error is that on ten episodes of the
-planner, which leads where no random step has been; the return is that of these episodes. One thread.
+Both make 1,000 updates of the model and plan with it, without a value. The open-loop error is that on ten episodes of
+the planner, which leads where no random step has been; the return is that of these episodes. One thread.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import learning
 OUT = learning.HERE / "members.jsonl"
 RECIPE = Path(__file__).with_name("members.yaml")
 SIZES, SEEDS = (1, 5), (100, 101, 102, 103, 104)
+HORIZONS = (1, *learning.JUDGED)
 
 
 def measure(members: int, seed: int) -> dict[str, Any]:

@@ -59,7 +59,9 @@ LONG_TICKS = ("environments.count=3", "stages.1.collect.steps=4", "stages.1.rati
 ENSEMBLE = (
     *("dynamics.members=3", "dynamics.units=8", "dynamics.layers=1", "heads.reward.units=8", "heads.reward.layers=1"),
     *("heads.continue.units=8", "stages.0.until.agent_steps=20", "stages.1.collect.steps=2", "stages.1.ratio=6"),
-    *("stages.1.until.env_steps=40", *CEM[1:]),
+    *("stages.1.until.env_steps=40", *CEM[1:], "planner.proposals=2"),
+    *("actor.units=8", "actor.layers=1", "heads.value.units=8", "heads.value.layers=1"),
+    *("learners.value.starts=4", "learners.value.horizon=3"),
 )
 SEEN_DREAMT_EVOLVED = (
     *("encoder.latent=4", "encoder.units=8", "encoder.layers=1", "decoder.units=8", "decoder.layers=1"),

@@ -10,6 +10,7 @@ from torch import Tensor
 from reverie.contracts import AgentParts, Decoder, Objective, View
 from reverie.nn import nll
 from reverie_plugins.perception.config import OvershootingConfig
+from reverie_plugins.perception.reconstruction import some_frames
 
 
 class Overshooting(Objective):
@@ -37,7 +38,7 @@ class Overshooting(Objective):
         state = view.observed.states[rows, begin]  # (B, K)
         code = self._imagined(agent, state, view.batch.action[rows[..., None], at], view).flatten(1, 2)  # (B, N, C)
         weight, target = self.config.scale * T / (begin.shape[1] * D), at.flatten(1)  # (B, N)
-        chosen = self._chosen(view, agent, valid)
+        chosen = some_frames(view, agent, self.config.frames, valid.shape[1])  # (B, n) of N
         if chosen is not None:
             weight *= valid.shape[1] / chosen.shape[1]
             code, target, valid = code[rows, chosen], target[rows, chosen], valid[rows, chosen]
@@ -62,16 +63,6 @@ class Overshooting(Objective):
             latent = agent.dynamics.imagine(latent, step.to(latent.features.dtype), sampling)
             codes.append(latent.code)
         return torch.stack(codes, 1).unflatten(0, action.shape[:2])
-
-    def _chosen(self, view: View, agent: AgentParts, valid: Tensor) -> Tensor | None:
-        """(B, n) of N predictions of each row; None where all are decoded."""
-        if self.config.frames is None or not agent.observation.images:
-            return None
-        B, N = valid.shape
-        each = max(1, self.config.frames // (B * view.sampling.shard[1]))
-        if each >= N:
-            return None
-        return view.sampling.rand((B, N), device=valid.device).topk(each, dim=1).indices
 
     @staticmethod
     def _decoder(agent: AgentParts) -> Decoder:

@@ -21,7 +21,7 @@ class Reconstruction(Objective):
     def losses(self, view: View, agent: AgentParts) -> dict[str, Tensor]:
         decoder = self._decoder(agent)
         code = view.embed if decoder.reads == "embed" else view.observed.train.code  # (B, T, C)
-        chosen = self._chosen(view, agent)
+        chosen = some_frames(view, agent, self.config.frames)  # (B, K) steps of each row
         if chosen is None:
             return self._errors(decoder, code, view.obs)
         rows = torch.arange(len(code), device=code.device)[:, None]
@@ -37,17 +37,6 @@ class Reconstruction(Objective):
         """(B, K) for each entry that the decoder predicts."""
         return {key: self.config.scale * nll(prediction, obs[key]) for key, prediction in decoder(code).items()}
 
-    def _chosen(self, view: View, agent: AgentParts) -> Tensor | None:
-        """(B, K) steps of each row, by noise that belongs to the row; None where all are decoded."""
-        if self.config.frames is None or not agent.observation.images:
-            return None
-        B, T = view.shape
-        each = max(1, self.config.frames // (B * view.sampling.shard[1]))
-        if each >= T:
-            return None
-        noise = view.sampling.rand((B, T), device=view.batch.reward.device)
-        return noise.topk(each, dim=1).indices
-
     def _decoder(self, agent: AgentParts) -> Decoder:
         name = self.config.decoder
         decoder = agent.decoder if name is None else agent.decoders.get(name)
@@ -55,3 +44,18 @@ class Reconstruction(Objective):
             slot = "decoder" if name is None else f"decoders/{name}"
             raise ValueError(f"objective `reconstruction` needs a decoder in the slot `{slot}`")
         return decoder
+
+
+def some_frames(view: View, agent: AgentParts, frames: int | None, each: int | None = None) -> Tensor | None:
+    """(B, K) of the predictions of every row that are decoded, by noise that belongs to the row.
+
+    A row has `each` of them, one per step unless said otherwise; `frames` are decoded in all, over all ranks. None
+    where all are, as it is where nothing shows pictures.
+    """
+    if frames is None or not agent.observation.images:
+        return None
+    rows, steps = view.shape
+    count, each = max(1, frames // (rows * view.sampling.shard[1])), each or steps
+    if count >= each:
+        return None
+    return view.sampling.rand((rows, each), device=view.batch.reward.device).topk(count, dim=1).indices

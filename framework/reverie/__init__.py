@@ -13,13 +13,14 @@ from reverie.dreaming.registry import announce
 if TYPE_CHECKING:
     from reverie.api import dream_env, load, real_env, resume, train
     from reverie.errors import EnvironmentFault, NumericalFault, PluginError, Problem, ReverieError
-    from reverie.extension.config import ActorConfig, Config, DataConfig, LearnerConfig, PlannerConfig
+    from reverie.extension.config import ActorConfig, ByObservation, Config, DataConfig, LearnerConfig, PlannerConfig
     from reverie.extension.spec import API_VERSION, ComponentSpec, Needs, hookimpl
 
 __version__ = "0.1.0"
 __all__ = [
     "API_VERSION",
     "ActorConfig",
+    "ByObservation",
     "ComponentSpec",
     "Config",
     "DataConfig",
@@ -45,6 +46,7 @@ _LAZY = {
     "Needs": "reverie.extension.spec",
     "hookimpl": "reverie.extension.spec",
     "ActorConfig": "reverie.extension.config",
+    "ByObservation": "reverie.extension.config",
     "Config": "reverie.extension.config",
     "DataConfig": "reverie.extension.config",
     "LearnerConfig": "reverie.extension.config",

@@ -119,6 +119,10 @@ class View:
         view._obs, view._embed = self.obs, self.embed.detach()
         return view
 
+    def afresh(self) -> View:
+        """The same batch as the agent sees it now, without a graph: for learners that come after its weights moved."""
+        return View(self.batch, self.agent, self.sampling, self._carried).detach()
+
     def detach(self) -> View:
         """The same view cut from the graph, for learners with a backward of their own.
 

@@ -27,6 +27,32 @@ class Config(BaseModel):
         return Needs()
 
 
+class ByObservation(Config):
+    """A number for each kind of observation: `{vectors: 3e-3, images: 1e-3}`. Pictures cost several times as much, and
+    their networks learn at rates of their own."""
+
+    vectors: float = Field(gt=0)
+    """Where every entry is a vector."""
+    images: float = Field(gt=0)
+    """Where at least one entry is an image."""
+
+    @staticmethod
+    def choose(value: Any, images: bool) -> Any:
+        """The number for observations with or without images, of a number (or None) or of a `ByObservation`."""
+        if isinstance(value, ByObservation):
+            return value.images if images else value.vectors
+        return value
+
+
+class CountByObservation(ByObservation):
+    """The same for whole numbers."""
+
+    vectors: int = Field(gt=0, le=2**20)
+    """Where every entry is a vector."""
+    images: int = Field(gt=0, le=2**20)
+    """Where at least one entry is an image."""
+
+
 class DataConfig(Config):
     """What the options of every data source share."""
 

@@ -1,5 +1,6 @@
 """The shelf: blocks, distributions and formulas that components share."""
 
+from reverie.nn.averaging import averages, iterates, keep_average
 from reverie.nn.block_linear import BlockLinear
 from reverie.nn.blocks import (
     MLP,
@@ -78,9 +79,12 @@ __all__ = [
     "adam",
     "affine",
     "affine_onto",
+    "averages",
     "clip_adaptively",
     "draw_from",
     "has_bias",
+    "iterates",
+    "keep_average",
     "kl_balanced",
     "kl_joint",
     "lambda_return",

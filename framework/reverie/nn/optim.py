@@ -6,6 +6,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from reverie.nn.averaging import keep_average
 from reverie.nn.laprop import LaProp
 
 OptimizerName = Literal["adam", "laprop"]
@@ -39,11 +40,13 @@ def make_optimizer(
     *,
     warmup: int = 0,
     weight_decay: float = 0.0,
+    average: float | None = None,
 ) -> torch.optim.Optimizer:
     """An optimizer by its name: `adam`, or `laprop` (see `LaProp`).
 
     Args:
         warmup: steps over which the learning rate rises from 0.
+        average: see `keep_average`.
 
     Raises:
         ValueError: without parameters.
@@ -52,7 +55,7 @@ def make_optimizer(
         made: torch.optim.Optimizer = LaProp(_some(parameters), lr, eps, weight_decay=weight_decay)
     else:
         made = adam(parameters, lr, eps, weight_decay=weight_decay)
-    return warm_up(made, warmup)
+    return keep_average(warm_up(made, warmup), average)
 
 
 def warm_up(optimizer: torch.optim.Optimizer, steps: int) -> torch.optim.Optimizer:

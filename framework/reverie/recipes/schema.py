@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from reverie.extension.config import Config
+from reverie.extension.config import ByObservation, Config, CountByObservation
 
 LARGEST_BATCH = 2**24
 """Rows. Bounds of this kind are far beyond use: a recipe from a stranger is refused before it fills the memory."""
@@ -51,15 +51,6 @@ STAGE_NAME = r"^[a-z][a-z0-9_]*$"
 """Names of stages."""
 
 
-class RatioByObservation(Config):
-    """A replay ratio for each kind of observation: an update on pictures costs several times as much."""
-
-    vectors: float = Field(gt=0)
-    """Where every entry is a vector."""
-    images: float = Field(gt=0)
-    """Where at least one entry is an image."""
-
-
 class Stage(Config):
     """A part of a run: what is collected, who learns, and when it ends."""
 
@@ -71,12 +62,12 @@ class Stage(Config):
     """Names of the learners (`learners/<name>`) that learn in this stage."""
     freeze: tuple[str, ...] = ()
     """Slots that nobody may change during this stage."""
-    ratio: Annotated[float, Field(gt=0)] | RatioByObservation | None = None
+    ratio: Annotated[float, Field(gt=0)] | ByObservation | None = None
     """Replayed steps per collected agent step. Decides how many updates a tick makes. `{vectors: 128, images: 64}`
     lets it depend on what is observed."""
     updates: int | None = Field(default=None, gt=0)
     """Updates per tick, where no ratio is given; 1 if learners are named and neither is."""
-    batch_size: int | None = Field(default=None, gt=0, le=2**20)
+    batch_size: Annotated[int, Field(gt=0, le=2**20)] | CountByObservation | None = None
     """Chunks per batch in this stage; null takes `replay.batch_size`."""
     length: int | None = Field(default=None, gt=0, le=2**20)
     """Steps per chunk in this stage; null takes `replay.length`. An autoencoder learns best from single frames
@@ -98,15 +89,14 @@ class Stage(Config):
             raise ValueError("`batch_size` and `length` are of batches to learn from, and need `learners`")
         return self
 
-    def batch_shape(self, replay: "Replay") -> tuple[int, int]:
-        """(B, T) of this stage's batches."""
-        return self.batch_size or replay.batch_size, self.length or replay.length
+    def batch_shape(self, replay: "Replay", images: bool) -> tuple[int, int]:
+        """(B, T) of this stage's batches, for observations with or without images."""
+        return ByObservation.choose(self.batch_size or replay.batch_size, images), self.length or replay.length
 
     def ratio_for(self, images: bool) -> float | None:
         """The replay ratio for observations with or without images; None where `updates` counts."""
-        if isinstance(self.ratio, RatioByObservation):
-            return self.ratio.images if images else self.ratio.vectors
-        return self.ratio
+        ratio: float | None = ByObservation.choose(self.ratio, images)
+        return ratio
 
 
 class Rounds(Config):
@@ -148,8 +138,8 @@ class Budget(Config):
 class Replay(Config):
     """How experience is kept and sampled."""
 
-    batch_size: int = Field(default=16, gt=0, le=2**20)
-    """Chunks per batch, B."""
+    batch_size: Annotated[int, Field(gt=0, le=2**20)] | CountByObservation = 16
+    """Chunks per batch, B. `{vectors: 64, images: 16}` lets it depend on what is observed."""
     length: int = Field(default=64, gt=0, le=2**20)
     """Steps per chunk, T."""
     capacity: int = Field(default=1_000_000, gt=0, le=10**12)
@@ -161,8 +151,9 @@ class Replay(Config):
 
     @model_validator(mode="after")
     def _batch_fits(self) -> Self:
-        if self.batch_size * self.length > LARGEST_BATCH:
-            raise ValueError(f"a batch of {self.batch_size} x {self.length} rows is more than {LARGEST_BATCH}")
+        for size in {ByObservation.choose(self.batch_size, images) for images in (False, True)}:
+            if size * self.length > LARGEST_BATCH:
+                raise ValueError(f"a batch of {size} x {self.length} rows is more than {LARGEST_BATCH}")
         return self
 
 

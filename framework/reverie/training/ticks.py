@@ -114,17 +114,21 @@ class Ticker:
         self.episodes: list[EpisodeResult] = []
         self._clock = time.monotonic()
         self._still: dict[tuple[tuple[str, ...], tuple[str, ...]], list[nn.Parameter]] = {}
-        for size in (settings.replay.batch_size, *(stage.batch_size for _, stage in settings.flat_stages())):
-            if size is not None and size % world.size:
+        for size in (stage.batch_shape(settings.replay, self._images)[0] for _, stage in settings.flat_stages()):
+            if size % world.size:
                 raise RunError(f"a batch_size is {size}, which {world.size} devices cannot share evenly")
+
+    @property
+    def _images(self) -> bool:
+        return bool(self.agent.observation.images)
 
     def rows(self, stage: Stage) -> int:
         """Steps in one batch over all processes, B * T."""
-        return math.prod(stage.batch_shape(self.settings.replay))
+        return math.prod(stage.batch_shape(self.settings.replay, self._images))
 
     def shape(self, stage: Stage) -> tuple[int, int]:
         """(B, T) of this process's part of a batch."""
-        size, length = stage.batch_shape(self.settings.replay)
+        size, length = stage.batch_shape(self.settings.replay, self._images)
         return size // self.world.size, length
 
     def start_clock(self) -> None:
@@ -208,7 +212,7 @@ class Ticker:
             return 0
         if stage.ratio is None:
             return stage.updates or 1
-        ratio = stage.ratio_for(bool(self.agent.observation.images)) or 0.0
+        ratio = stage.ratio_for(self._images) or 0.0
         self.pending.credit += ratio * self.pending.agent_steps
         return math.floor(self.pending.credit / self.rows(stage))
 

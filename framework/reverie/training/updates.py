@@ -13,7 +13,7 @@ from reverie.contracts.agent import AgentParts
 from reverie.contracts.learner import Context, Learner, unique
 from reverie.contracts.view import View
 from reverie.errors import NumericalFault, ReverieError
-from reverie.nn import clip_adaptively
+from reverie.nn import averages, clip_adaptively, iterates
 from reverie.training.ddp import ALONE, World
 
 
@@ -58,9 +58,20 @@ class GradientUpdates:
     def update(self, names: Sequence[str], view: View, contexts: Mapping[str, Context]) -> None:
         """Learners that share a backward pass first, together; then those with a backward of their own, one by one.
 
+        Learners whose weights are averaged go before them, each alone with its own iterates: what they and all others
+        see of each other is the average.
+
         Raises:
             NumericalFault: naming learner, loss and update, before any weight of the pass concerned has changed.
         """
+        averaging = [name for name in names if averages(self.optimizers[name])]
+        for name in averaging:
+            with iterates(self.optimizers[name]):
+                self._together([name], view, contexts)
+            view = view.afresh()
+        self._together([name for name in names if name not in averaging], view, contexts)
+
+    def _together(self, names: Sequence[str], view: View, contexts: Mapping[str, Context]) -> None:
         self._clear()
         sharing = [name for name in names if not self.learners[name].own_backward]
         if sharing:

@@ -31,8 +31,29 @@ def reverie_check_recipe(recipe: Any) -> list[Problem]:
     folded = {name: getattr(one.config, "continue_discount", 1.0) for name, one in learners.items()}
     model, factor = next(((name, value) for name, value in folded.items() if value < 1), ("", 1.0))
     return [
-        problem for name, config in behaviours.items() for problem in _discounts(recipe, name, config, model, factor)
+        *(
+            problem
+            for name, config in behaviours.items()
+            for problem in _discounts(recipe, name, config, model, factor)
+        ),
+        *(problem for name, config in behaviours.items() for problem in _too_late(recipe, name, config)),
     ]
+
+
+def _too_late(recipe: Any, name: str, config: Any) -> Iterator[Problem]:
+    """The critic's gradient cannot enter a model whose learner keeps an average: that one has stepped before."""
+    if not (config.replay_value and config.replay_value_into_model):
+        return
+    for other, one in recipe.group("learners").items():
+        if getattr(one.config, "average", None) is not None:
+            yield Problem(
+                f"the critic of learners/{name} learns from replayed states with its gradient into the model, and "
+                f"learners/{other} keeps the average of the model's weights",
+                _place(recipe, f"learners.{other}.average"),
+                f"learners.{other}.average",
+                "a learner with an average steps before all others, so that this gradient would come too late",
+                f"write learners.{other}.average=null, or learners.{name}.replay_value_into_model=false",
+            )
 
 
 def _discounts(recipe: Any, name: str, config: Any, model: str, factor: float) -> Iterator[Problem]:

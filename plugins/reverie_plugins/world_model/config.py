@@ -1,10 +1,10 @@
 """Options of the learner `world_model`."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from reverie import LearnerConfig
+from reverie import ByObservation, LearnerConfig
 
 
 class WorldModelConfig(LearnerConfig):
@@ -26,14 +26,18 @@ class WorldModelConfig(LearnerConfig):
     optimizer: Literal["adam", "laprop"] = "adam"
     """`laprop` (current V3) divides each gradient by the scale of its own time before averaging; pair it with an `eps`
     of nearly nothing."""
-    lr: float = Field(default=1e-3, gt=0)
-    """Learning rate."""
+    lr: Annotated[float, Field(gt=0)] | ByObservation = 1e-3
+    """Learning rate. `{vectors: 3e-3, images: 1e-3}` lets it depend on what is observed."""
     warmup: int = Field(default=0, ge=0)
     """Steps over which the learning rate rises from 0 (current V3: 1,000)."""
     eps: float = Field(default=1e-8, gt=0)
     """The optimizer's epsilon."""
     weight_decay: float = Field(default=0.0, ge=0)
     """Decoupled weight decay (AdamW); 0 is none."""
+    average: float | None = Field(default=None, gt=0, le=1)
+    """Outside of updates (to act, to be judged, in checkpoints) the slots hold the moving average of the weights that
+    the optimizer steps, which moves by this share each time; null keeps no average. Steps of a fixed length leave the
+    weights noisy, and what lies many steps ahead feels it most."""
     reward_scale: float = Field(default=1.0, ge=0)
     """Weight of the reward head's negative log-likelihood."""
     continue_scale: float = Field(default=1.0, ge=0)

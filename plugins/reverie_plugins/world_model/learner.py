@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 from torch.optim import Optimizer
 
+from reverie import ByObservation
 from reverie.contracts import AgentParts, Context, Learner, View
 from reverie.nn import make_optimizer, nll
 
@@ -34,6 +35,7 @@ class WorldModel(Learner):
 
     def __init__(self, config: WorldModelConfig, agent: AgentParts) -> None:
         super().__init__(config, agent)
+        self._images = bool(agent.observation.images)
         self._parameters_trained = self.trained(agent)  # a list, which does not register them a second time
 
     def optimizers(self) -> Sequence[Optimizer]:
@@ -42,10 +44,11 @@ class WorldModel(Learner):
             make_optimizer(
                 config.optimizer,
                 self._parameters_trained,
-                config.lr,
+                ByObservation.choose(config.lr, self._images),
                 config.eps,
                 warmup=config.warmup,
                 weight_decay=config.weight_decay,
+                average=config.average,
             )
         ]
 

@@ -1,5 +1,6 @@
 """One update: one view, one backward for those who share it, freezing, clipping, and numbers that blow up."""
 
+import copy
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from torch import Tensor
 
 from reverie.contracts import Counters, Sampling, View
 from reverie.errors import NumericalFault, ReverieError
+from reverie.nn import keep_average
 from reverie.testing.toys import ToyAgent, toy_batch
 from reverie.training.context import LearnerContext
 from reverie.training.metrics import Averages
@@ -175,3 +177,63 @@ def test_learners_without_gradients_are_told_apart(agent: ToyAgent) -> None:
     learners = make_learners(agent, "model", "evolution")
     assert by_gradient(learners["model"])
     assert not by_gradient(learners["evolution"])
+
+
+def averaging(agent: ToyAgent, *names: str) -> GradientUpdates:
+    learners = make_learners(agent, *names)
+    optimizers = {name: list(learner.optimizers()) for name, learner in learners.items()}
+    for optimizer in optimizers[names[0]]:
+        keep_average(optimizer, 0.5)
+    return GradientUpdates(agent, learners, optimizers)
+
+
+def test_learners_see_the_iterates_and_the_agent_keeps_their_average() -> None:
+    agent, plain = make_agent(), make_agent()
+    updates, other = averaging(agent, "model"), averaging(plain, "model")
+    for group in (group for one in other.optimizers["model"] for group in one.param_groups):
+        del group["average"]
+    seen, iterate = [], []
+    for seed in range(3):
+        updates.update(["model"], view_of(agent, seed), contexts(agent, "model"))
+        other.update(["model"], view_of(plain, seed), contexts(plain, "model"))
+        iterate.append(weights(plain))
+        seen.append(weights(agent))
+    for name in weights(agent):
+        first, second, third = (one[name] for one in iterate)
+        torch.testing.assert_close(seen[1][name], (first + second) / 2)
+        torch.testing.assert_close(seen[2][name], (first + second) / 4 + third / 2)
+
+
+def test_an_update_that_is_not_finite_leaves_average_and_iterate_where_they_were() -> None:
+    agent = make_agent()
+    updates = averaging(agent, "model")
+    for seed in range(2):
+        updates.update(["model"], view_of(agent, seed), contexts(agent, "model"))
+    (optimizer,) = updates.optimizers["model"]
+    before, iterates_before = weights(agent), [dict(one) for one in copy.deepcopy(optimizer.state).values()]
+    batch = toy_batch(3, 6)
+    for entry in batch.obs.values():
+        entry[:] = float("nan")
+    with pytest.raises(NumericalFault):
+        updates.update(["model"], View(batch, agent, Sampling()), contexts(agent, "model"))
+    assert changed(agent, before) == set()
+    for old, new in zip(iterates_before, optimizer.state.values(), strict=True):
+        assert torch.equal(old["iterate"], new["iterate"])
+
+
+def test_learners_without_an_average_learn_from_the_average() -> None:
+    """Their gradient is that of the states which the agent, as it is outside of updates, sees in the batch."""
+    agent = make_agent()
+    updates, seen = averaging(agent, "model", "reward"), []
+    losses = updates.learners["reward"].losses
+
+    def watched(view: View, ctx: Any) -> dict[str, Tensor]:
+        seen.append(view.observed.train.features)
+        return losses(view, ctx)
+
+    updates.learners["reward"].losses = watched  # type: ignore[method-assign]
+    views = [View(toy_batch(3, 6, seed=seed), agent, Sampling("mode")) for seed in range(3)]
+    for view in views:
+        updates.update(["model", "reward"], view, contexts(agent, "model", "reward"))
+    assert not seen[-1].requires_grad
+    torch.testing.assert_close(seen[-1], views[-1].afresh().observed.train.features)

@@ -14,6 +14,7 @@ import torch
 
 from reverie.assembly.build import build_agent, build_environment, build_learners
 from reverie.assembly.probe import probe
+from reverie.extension.config import ByObservation
 from reverie.extension.manager import load_plugins
 from reverie.recipes.prepare import prepare
 from reverie.recipes.recipe import Recipe
@@ -223,6 +224,8 @@ def told(prepared: Recipe, option: str) -> str:
         value = found(prepared, slot, deeper + key)
     except AttributeError:
         return "-"
+    if isinstance(value, ByObservation):
+        return f"{value.vectors:g} / {value.images:g}"
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]
     return f"{value:g}" if isinstance(value, float) else str(value)

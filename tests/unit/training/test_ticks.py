@@ -75,6 +75,16 @@ def test_the_ratio_may_depend_on_what_is_observed(images: bool, ratio: float) ->
     assert ticker._due(ticker.cursor.stage) == ratio * 20 / 10  # updates of 10 replayed steps
 
 
+@pytest.mark.parametrize(("images", "chunks"), [(False, 8), (True, 2)])
+def test_a_batch_may_depend_on_what_is_observed(images: bool, chunks: int) -> None:
+    ticker = make_ticker(learning(ratio=20), replay={"batch_size": {"vectors": 8, "images": 2}, "length": 5})
+    if images:
+        ticker.agent.observation = ObservationSpec({"camera": ArraySpec((8, 8, 3), "uint8")})
+    ticker.pending.agent_steps = 20
+    assert ticker.shape(ticker.cursor.stage) == (chunks, 5)
+    assert ticker._due(ticker.cursor.stage) == 20 * 20 / (chunks * 5)
+
+
 def test_a_limit_in_updates_is_met_exactly() -> None:
     ticker = make_ticker(learning(updates=50, until={"updates": 7}))
     ticker.tick()

@@ -34,11 +34,12 @@ def problems(*overrides: str, reaches: tuple[str, ...] | None = None) -> str:
 @pytest.mark.parametrize("env", ["cartpole", "pendulum"])
 def test_the_probe_accepts_the_loss_on_replayed_states(env: str):
     options = ["learners.behaviour.replay_value=0.3", "learners.behaviour.replay_value_into_model=true"]
-    assert problems(f"env={env}", *options) == ""
+    assert problems(f"env={env}", *options, "learners.model.average=null") == ""
 
 
 def test_the_probe_refuses_its_gradient_where_it_is_not_declared():
     options = ["learners.behaviour.replay_value=0.3", "learners.behaviour.replay_value_into_model=true"]
+    options.append("learners.model.average=null")
     text = problems(*options, reaches=("dynamics", "heads/reward", "heads/continue"))
     assert "its gradient enters encoder, which it neither trains nor reaches" in text
     assert problems(*options[:1], reaches=("dynamics", "heads/reward", "heads/continue")) == ""
@@ -87,6 +88,16 @@ def test_two_discounts_of_one_critic_are_refused():
     prepare("dreamer", [*folded, *replayed], plugins=PLUGINS)
     assert "by 0.997 in imagination and by 0.99 on replayed" in refused(*replayed)
     prepare("dreamer", replayed[:1], plugins=PLUGINS)
+
+
+def test_the_critic_cannot_train_a_model_whose_weights_are_averaged():
+    """Its gradient would come after that learner's step."""
+    into = ["learners.behaviour.replay_value=0.3", "learners.behaviour.replay_value_into_model=true"]
+    text = refused(*into, "learners.model.average=0.1")
+    assert "command line: the critic of learners/behaviour learns from replayed states with its gradient" in text
+    assert "fix: write learners.model.average=null, or learners.behaviour.replay_value_into_model=false" in text
+    prepare("dreamer", [*into, "learners.model.average=null"], plugins=PLUGINS)
+    prepare("dreamer", [into[0], "learners.model.average=0.1"], plugins=PLUGINS)
 
 
 def test_recipes_without_this_learner_are_left_alone():

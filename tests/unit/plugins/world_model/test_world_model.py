@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from reverie.assembly.rehearsal import Rehearsal
-from reverie.contracts import Head, Objective, Sampling, Transition, View
+from reverie.contracts import ArraySpec, Head, Objective, ObservationSpec, Sampling, Transition, View
 from reverie.nn import LaProp
 from reverie.testing.toys import LinearDynamics, ToyAgent, ToyHead, ToyNormal, ToyObjective, toy_action, toy_batch
 from reverie_plugins.world_model.config import WorldModelConfig
@@ -211,3 +211,14 @@ def test_the_optimizer_is_an_option():
     assert type(optimizer) is LaProp
     assert (group["full_lr"], group["eps"], group["warmup"], group["weight_decay"]) == (0.1, 1e-20, 10, 0.2)
     assert group["params"] == learner.trained(agent)
+
+
+@pytest.mark.parametrize(("images", "lr"), [(False, 3e-3), (True, 1e-3)])
+def test_the_rate_may_depend_on_what_is_observed(images: bool, lr: float):
+    agent = ToyAgent()
+    if images:
+        agent.observation = ObservationSpec({"camera": ArraySpec((8, 8, 3), "uint8")})
+    _, learner, *_ = make(agent, lr={"vectors": 3e-3, "images": 1e-3}, average=0.25)
+    (optimizer,) = learner.optimizers()
+    assert optimizer.param_groups[0]["lr"] == lr
+    assert optimizer.param_groups[0]["average"] == 0.25

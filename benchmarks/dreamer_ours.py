@@ -40,6 +40,10 @@ def recipe_of(subject: dict[str, Any]) -> Recipe:
         f"bins={subject['bins']}", "low=-20", "high=20")]  # fmt: skip
     overrides += [
         "dynamics.latent=categorical",
+        "dynamics.layers=1",
+        "dynamics.norm=layer",
+        "dynamics.kl.free_nats=1",
+        "learners.model.average=null",
         f"dynamics.deter={subject['deter']}",
         f"dynamics.hidden={units}",
         f"dynamics.groups={subject['groups']}",
@@ -70,8 +74,9 @@ class Stepper:
         }
         optimizers = {name: list(learner.optimizers()) for name, learner in self.learners.items()}
         self.updates = GradientUpdates(self.agent, self.learners, optimizers)
-        replay = recipe.settings.replay
-        self.batch = synthetic_batch(observation, action, replay.batch_size, replay.length)
+        (*_, (_, last)) = recipe.settings.flat_stages()
+        size, length = last.batch_shape(recipe.settings.replay, bool(observation.images))
+        self.batch = synthetic_batch(observation, action, size, length)
         self.agent.update_statistics({key: value.flatten(0, 1) for key, value in self.batch.obs.items()})
         self.counters, self.averages = Counters(), Averages()
 

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from reverie.nn import iterates, keep_average, make_optimizer
+from reverie.training.checkpoint.optimizers import load_optimizer
 
 
 def made(*values: float, rate: float | None = 0.25, lr: float = 0.5) -> tuple[nn.Parameter, torch.optim.Optimizer]:
@@ -125,3 +126,22 @@ def test_without_a_rate_nothing_is_added():
     assert weight.item() == 0.5
     assert "average" not in optimizer.param_groups[0]
     assert not optimizer.state[weight].get("iterate")
+
+
+@pytest.mark.parametrize("broken", ["no iterate", "nan", "shape", "number", "rate", "count", "not averaged"])
+def test_a_state_that_does_not_fit_is_refused(broken: str):
+    weight = nn.Parameter(torch.tensor([1.0, -2.0]))
+    optimizer = make_optimizer("laprop", [weight], 0.1, 1e-8, average=0.1)
+    update(optimizer, weight, 1.0)
+    state = copy.deepcopy(optimizer.state_dict())
+    entries, group = state["state"][0], state["param_groups"][0]
+    if broken == "no iterate":
+        del entries["iterate"]
+    elif broken == "not averaged":
+        del group["average"], group["averaged"]
+    elif broken in ("rate", "count"):
+        group.update(average=0.5) if broken == "rate" else group.update(averaged=-1)
+    else:
+        entries["iterate"] = {"nan": torch.full((2,), float("nan")), "shape": torch.zeros(3), "number": 0.5}[broken]
+    with pytest.raises(ValueError, match=r"optimizer|average"):
+        load_optimizer(optimizer, state)

@@ -50,10 +50,11 @@ def test_every_family_trains_and_is_judged_there(name: str, gpu: PretendedGpu, t
     assert all(placed)
 
 
-def test_an_update_makes_python_wait_four_times_at_most(
+def test_an_update_makes_python_wait_six_times_at_most(
     gpu: PretendedGpu, tmp_path: Path, tiny_recipe: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each wait leaves a GPU idle until Python has something for it again. Two of the four are gradient norms."""
+    """Each wait leaves a GPU idle until Python has something for it again. The model, and the behaviour in its
+    average, wait each for a loss, a gradient norm and what begins in the batch."""
     clip = torch.nn.utils.clip_grads_with_norm_
 
     def without_a_wait(*arguments: Any) -> None:
@@ -76,7 +77,7 @@ def test_an_update_makes_python_wait_four_times_at_most(
     (updates, waits), (later, more) = marks[-4], marks[-2]
     acts = 2 * 3  # one decision a tick: it begins anew?, its memory begins anew?, and the action itself
     assert later - updates == 8
-    assert more - waits <= 4 * (later - updates) + acts
+    assert more - waits <= 6 * (later - updates) + acts
 
 
 def test_a_run_changes_its_device_and_back(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_recipe: Make) -> None:

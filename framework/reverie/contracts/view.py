@@ -120,8 +120,10 @@ class View:
         return view
 
     def afresh(self) -> View:
-        """The same batch as the agent sees it now, without a graph: for learners that come after its weights moved."""
-        return View(self.batch, self.agent, self.sampling, self._carried).detach()
+        """The same batch as the agent sees it now: for learners that come after its weights moved."""
+        view = View(self.batch, self.agent, self.sampling, self._carried)
+        view._obs = self._obs
+        return view
 
     def detach(self) -> View:
         """The same view cut from the graph, for learners with a backward of their own.

@@ -80,11 +80,16 @@ def _begin(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
 
 
 class _Group:
-    """The parameters of one group that have an average, and those averages while the iterates are in their place."""
+    """The parameters of one group that have an average, and those averages while the iterates are in their place.
+
+    What is frozen now stays where it is.
+    """
 
     def __init__(self, options: dict[str, Any], state: Any) -> None:
         self.options, self.state = options, state
-        self.parameters: list[nn.Parameter] = [p for p in options["params"] if ITERATE in state.get(p, ())]
+        self.parameters: list[nn.Parameter] = [
+            p for p in options["params"] if p.requires_grad and ITERATE in state.get(p, ())
+        ]
         self.averages: list[Tensor] = []
 
     def enter(self) -> None:

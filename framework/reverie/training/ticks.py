@@ -261,8 +261,8 @@ class Ticker:
         )
 
     def _guarded(self, names: Sequence[str], view: View, contexts: Mapping[str, LearnerContext]) -> None:
-        """Update, or leave the update out where the recipe says so: its weights are as they were, the next batch is
-        another one."""
+        """Update, or leave the update out where the recipe says so: no weight of the pass that failed has changed,
+        the next batch is another one."""
         learners = [self.updates.learners[name] for name in names]
         undo = Undo([self.agent, *learners], self.averages) if self.tolerance.drops_updates else None
         try:

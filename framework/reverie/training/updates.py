@@ -62,13 +62,15 @@ class GradientUpdates:
         see of each other is the average.
 
         Raises:
-            NumericalFault: naming learner, loss and update, before any weight of the pass concerned has changed.
+            NumericalFault: naming learner, loss and update, before any weight of the pass concerned has changed. What
+                learners did that went before it stays.
         """
         averaging = [name for name in names if averages(self.optimizers[name])]
         for name in averaging:
             with iterates(self.optimizers[name]):
                 self._together([name], view, contexts)
-            view = view.afresh()
+            if {"encoder", "dynamics"} & {*self.learners[name].config.trains}:
+                view = view.afresh()
         self._together([name for name in names if name not in averaging], view, contexts)
 
     def _together(self, names: Sequence[str], view: View, contexts: Mapping[str, Context]) -> None:

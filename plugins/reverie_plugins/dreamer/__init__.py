@@ -45,7 +45,8 @@ def _too_late(recipe: Any, name: str, config: Any) -> Iterator[Problem]:
     if not (config.replay_value and config.replay_value_into_model):
         return
     for other, one in recipe.group("learners").items():
-        if getattr(one.config, "average", None) is not None:
+        trained = {"encoder", "dynamics"} & {*recipe.learner_config(other).trains}
+        if trained and getattr(one.config, "average", None) is not None:
             yield Problem(
                 f"the critic of learners/{name} learns from replayed states with its gradient into the model, and "
                 f"learners/{other} keeps the average of the model's weights",

@@ -235,5 +235,29 @@ def test_learners_without_an_average_learn_from_the_average() -> None:
     views = [View(toy_batch(3, 6, seed=seed), agent, Sampling("mode")) for seed in range(3)]
     for view in views:
         updates.update(["model", "reward"], view, contexts(agent, "model", "reward"))
-    assert not seen[-1].requires_grad
     torch.testing.assert_close(seen[-1], views[-1].afresh().observed.train.features)
+
+
+@pytest.mark.parametrize("averaged", [("reward",), ("reward", "model")])
+def test_a_learner_after_one_with_an_average_trains_all_that_it_names(averaged: tuple[str, ...]) -> None:
+    agent = make_agent()
+    learners = make_learners(agent, "reward", "model")
+    optimizers = {name: list(learner.optimizers()) for name, learner in learners.items()}
+    for name in averaged:
+        keep_average(optimizers[name][0], 0.5)
+    before = weights(agent)
+    GradientUpdates(agent, learners, optimizers).update(
+        ["reward", "model"], view_of(agent), contexts(agent, "reward", "model")
+    )
+    assert changed(agent, before) == {"encoder", "dynamics", "heads.reward"}
+
+
+def test_what_a_stage_freezes_does_not_follow_its_iterate() -> None:
+    agent = make_agent()
+    updates = averaging(agent, "model")
+    for seed in range(3):
+        updates.update(["model"], view_of(agent, seed), contexts(agent, "model"))
+    before = weights(agent)
+    with held(list(agent.encoder.parameters())):
+        updates.update(["model"], view_of(agent, 3), contexts(agent, "model"))
+    assert changed(agent, before) == {"dynamics"}

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from reverie.nn.averaging import ITERATE
+
 _SINGLE = {"step", "mu_product", "eta", "mu"}
 """Entries of torch's optimizers that are one number per parameter; all others have the parameter's shape."""
 
@@ -27,9 +29,14 @@ def load_optimizer(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
     before = [dict(group) for group in optimizer.param_groups]
     optimizer.load_state_dict(dict(state))
     for mine, theirs in zip(before, optimizer.param_groups, strict=True):
+        if mine.keys() != theirs.keys():
+            raise ValueError(
+                f"an optimizer was saved with other options: {', '.join(sorted(mine.keys() ^ theirs.keys()))}"
+            )
         for name, value in mine.items():
             if name != "params" and not _alike(value, theirs[name]):
                 raise ValueError(f"the option {name} of an optimizer does not fit")
+        _check_average(mine, theirs, optimizer.state)
     trusting = any(group.get("fused") for group in optimizer.param_groups)
     for parameter, entries in optimizer.state.items():
         for name, value in entries.items():
@@ -39,6 +46,18 @@ def load_optimizer(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
                 entries[name] = _laid_out_as(parameter, value)
             elif trusting and not (name in _SINGLE and value.numel() == 1):
                 raise ValueError(f"{name} of an optimizer is {tuple(value.shape)} for {tuple(parameter.shape)}")
+
+
+def _check_average(mine: Mapping[str, Any], theirs: Mapping[str, Any], state: Mapping[Any, Any]) -> None:
+    """Averages of weights (`reverie.nn.keep_average`): their rate is no schedule, and each needs its iterate."""
+    if "average" in mine and (theirs["average"] != mine["average"] or theirs["averaged"] < 0):
+        raise ValueError("the average of an optimizer's weights was saved with another rate or a negative count")
+    for parameter in theirs["params"]:
+        entries = state.get(parameter, {})
+        iterate = entries.get(ITERATE)
+        whole = isinstance(iterate, Tensor) and iterate.shape == parameter.shape and bool(torch.isfinite(iterate).all())
+        if (ITERATE in entries and not whole) or ("average" in mine and entries and not whole):
+            raise ValueError("the state of an averaged weight does not hold its iterate")
 
 
 def _laid_out_as(parameter: Tensor, value: Tensor) -> Tensor:

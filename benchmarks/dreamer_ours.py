@@ -17,7 +17,7 @@ import reverie
 from reverie.assembly.agent import Agent
 from reverie.assembly.build import build_agent, build_environment, build_learners
 from reverie.assembly.rehearsal import NoEnvironments, synthetic_batch
-from reverie.contracts import ActionSpec, ArraySpec, Counters, Learner, ObservationSpec, Sampling, View
+from reverie.contracts import ActionSpec, ArraySpec, Batch, Counters, Learner, ObservationSpec, Sampling, View
 from reverie.extension.manager import load_plugins
 from reverie.recipes.prepare import prepare
 from reverie.recipes.recipe import Recipe
@@ -63,11 +63,14 @@ class Stepper:
 
     Args:
         device: where the agent lies; the batch is brought there for every update, as from a replay.
+        seed: of the weights and of all noise.
     """
 
-    def __init__(self, recipe: Recipe, observation: ObservationSpec, action: ActionSpec, device: str = "cpu") -> None:
-        torch.manual_seed(0)
-        self.device = device
+    def __init__(
+        self, recipe: Recipe, observation: ObservationSpec, action: ActionSpec, device: str = "cpu", seed: int = 0
+    ) -> None:
+        torch.manual_seed(seed)
+        self.device, self.seed = device, seed
         self.agent: Agent = build_agent(recipe, observation, action).to(device)
         self.learners: dict[str, Learner] = {
             name: learner.to(device) for name, learner in build_learners(recipe, self.agent).items()
@@ -75,20 +78,25 @@ class Stepper:
         optimizers = {name: list(learner.optimizers()) for name, learner in self.learners.items()}
         self.updates = GradientUpdates(self.agent, self.learners, optimizers)
         (*_, (_, last)) = recipe.settings.flat_stages()
-        size, length = last.batch_shape(recipe.settings.replay, bool(observation.images))
-        self.batch = synthetic_batch(observation, action, size, length)
-        self.agent.update_statistics({key: value.flatten(0, 1) for key, value in self.batch.obs.items()})
+        self.shape = last.batch_shape(recipe.settings.replay, bool(observation.images))
+        self.names = list(self.learners)
+        self.batch = synthetic_batch(observation, action, *self.shape)
+        self.agent.update_statistics({key: value.flatten(0, 1) for key, value in self.next_batch().obs.items()})
         self.counters, self.averages = Counters(), Averages()
 
     def __call__(self) -> None:
-        contexts = {name: self._context(name) for name in self.learners}
-        batch = self.batch.map(lambda value: value.to(self.device, non_blocking=True))
+        contexts = {name: self._context(name) for name in self.names}
+        batch = self.next_batch().map(lambda value: value.to(self.device, non_blocking=True))
         view = View(batch, self.agent, self._sampling("view"))
-        self.updates.update(list(self.learners), view, contexts)
+        self.updates.update(self.names, view, contexts)
         self.counters.updates += 1
 
+    def next_batch(self) -> Batch:
+        """What the next update learns from: always the same."""
+        return self.batch
+
     def _sampling(self, place: str) -> Sampling:
-        return Sampling(generators=[torch_generator(0, place, self.counters.updates)])
+        return Sampling(generators=[torch_generator(self.seed, place, self.counters.updates)])
 
     def _context(self, name: str) -> LearnerContext:
         return LearnerContext(

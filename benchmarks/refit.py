@@ -18,10 +18,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from dreamer_ours import Stepper
 
-from reverie.assembly.build import build_agent, build_learners
-from reverie.assembly.rehearsal import NoEnvironments
-from reverie.contracts import Counters, Sampling, View
+from reverie.contracts import Batch
 from reverie.evaluation.judged import judge_recorded
 from reverie.evaluation.recording import record
 from reverie.evaluation.reopen import Opened, reopen
@@ -29,19 +28,15 @@ from reverie.evaluation.world_model.applicable import NotApplicable
 from reverie.recipes.from_run import LOCK_FILE
 from reverie.recipes.prepare import prepare
 from reverie.recipes.recipe import Recipe
-from reverie.training.context import LearnerContext
-from reverie.training.keys import torch_generator
 from reverie.training.memory import keep_freed_memory
-from reverie.training.metrics import Averages
 from reverie.training.replay import Replay, ReplayMark
-from reverie.training.updates import GradientUpdates
 
 EPISODES, FIRST_SEED = 10, 1_000_000
 HORIZONS = (1, 5, 15)
 
 
-class Refit:
-    """A fresh agent of a recipe, and the replay of a finished run.
+class Refit(Stepper):
+    """Updates of a fresh world model on the replay of a finished run.
 
     Args:
         opened: the run.
@@ -50,46 +45,18 @@ class Refit:
     """
 
     def __init__(self, opened: Opened, recipe: Recipe, seed: int) -> None:
-        torch.manual_seed(seed)
-        known = opened.agent
-        self.agent = build_agent(recipe, known.observation, known.action)
-        self.learners = build_learners(recipe, self.agent)
-        optimizers = {name: list(learner.optimizers()) for name, learner in self.learners.items()}
-        self.updates = GradientUpdates(self.agent, self.learners, optimizers)
-        self.names = [name for name, learner in self.learners.items() if "dynamics" in learner.config.trains]
+        known, settings = opened.agent, recipe.settings.replay
         mark = ReplayMark.from_dict(opened.checkpoint.plain("process-0.pt")["replay"])
-        settings = recipe.settings.replay
         self.replay = Replay(opened.run / "replay", known.observation, known.action, mark.streams, settings)
         self.replay.restore(mark)
-        (*_, (_, last)) = recipe.settings.flat_stages()
-        self.shape = last.batch_shape(settings, bool(known.observation.images))
-        self.seed, self.counters, self.averages = seed, Counters(), Averages()
         self.rng = np.random.default_rng(seed)
-        seen = self.replay.sample(512, 1, self.rng)
-        self.agent.update_statistics({key: value.flatten(0, 1) for key, value in seen.obs.items()})
+        super().__init__(recipe, known.observation, known.action, seed=seed)
+        self.names = [name for name, learner in self.learners.items() if "dynamics" in learner.config.trains]
 
-    def update(self) -> None:
-        """One update of the model on a batch of the replay."""
+    def next_batch(self) -> Batch:
+        """Chunks of the run's experience."""
         size, length = self.shape
-        view = View(self.replay.sample(size, length, self.rng), self.agent, self._sampling("view"))
-        self.updates.update(self.names, view, {name: self._context(name) for name in self.names})
-        self.counters.updates += 1
-
-    def _sampling(self, place: str) -> Sampling:
-        return Sampling(generators=[torch_generator(self.seed, place, self.counters.updates)])
-
-    def _context(self, name: str) -> LearnerContext:
-        return LearnerContext(
-            learner=name,
-            agent=self.agent,
-            imagination=self.agent.imagination,
-            environments=NoEnvironments(),
-            counters=self.counters,
-            stage="refit",
-            sampling=self._sampling(name),
-            averages=self.averages,
-            stop=lambda: False,
-        )
+        return self.replay.sample(size, length, self.rng)
 
 
 def errors(agent: Any, recordings: Sequence[Any]) -> str:
@@ -122,7 +89,7 @@ def main() -> None:
     refit = Refit(opened, prepare(str(args.run / LOCK_FILE), args.overrides), args.seed)
     began = time.process_time()
     for done in range(1, args.updates + 1):
-        refit.update()
+        refit()
         if done * 4 % args.updates == 0:
             print(f"{done} updates, {time.process_time() - began:.0f} s: {errors(refit.agent, recordings)}", flush=True)
 

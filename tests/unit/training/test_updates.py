@@ -15,7 +15,7 @@ from reverie.training.context import LearnerContext
 from reverie.training.metrics import Averages
 from reverie.training.updates import GradientUpdates, by_gradient, held
 
-from .conftest import make_agent, make_learners
+from .conftest import LEARNERS, Options, make_agent, make_learners
 
 
 def contexts(agent: ToyAgent, *names: str, averages: Averages | None = None) -> dict[str, Any]:
@@ -261,3 +261,33 @@ def test_what_a_stage_freezes_does_not_follow_its_iterate() -> None:
     with held(list(agent.encoder.parameters())):
         updates.update(["model"], view_of(agent, 3), contexts(agent, "model"))
     assert changed(agent, before) == {"dynamics"}
+
+
+def test_a_renewed_view_has_a_graph_for_those_who_train_the_rest_of_the_model() -> None:
+    agent = make_agent()
+    kind, _ = LEARNERS["model"]
+    learners = {slot: kind(Options(trains=(slot,), grad_clip=1e6), agent) for slot in ("dynamics", "encoder")}
+    optimizers = {name: list(learner.optimizers()) for name, learner in learners.items()}
+    keep_average(optimizers["dynamics"][0], 0.5)
+    before = weights(agent)
+    updates = GradientUpdates(agent, learners, optimizers)
+    updates.update(["dynamics", "encoder"], view_of(agent), contexts(agent, "dynamics", "encoder"))
+    assert changed(agent, before) == {"encoder", "dynamics"}
+
+
+def test_of_two_learners_with_averages_each_sees_the_average_of_the_other() -> None:
+    agent = make_agent()
+    updates, seen = averaging(agent, "model", "reward"), []
+    keep_average(updates.optimizers["reward"][0], 0.1)
+    losses = updates.learners["model"].losses
+
+    def watched(view: View, ctx: Any) -> dict[str, Tensor]:
+        seen.append({name: value for name, value in weights(agent).items() if name.startswith("heads")})
+        return losses(view, ctx)
+
+    updates.learners["model"].losses = watched  # type: ignore[method-assign]
+    for seed in range(4):
+        outside = weights(agent)
+        updates.update(["model", "reward"], view_of(agent, seed), contexts(agent, "model", "reward"))
+        assert seen[-1]
+        assert all(torch.equal(value, outside[name]) for name, value in seen[-1].items())

@@ -3,6 +3,7 @@
     python benchmarks/learning.py dreamer                 # all rows of the table, seeds that are missing
     python benchmarks/learning.py dreamer --row pendulum --seeds 100 101
     python benchmarks/learning.py planning --row tdmpc2/pendulum
+    python benchmarks/learning.py control                 # five tasks beside published curves: `published.py`
     python benchmarks/learning.py dreamer --report        # the table in Markdown, from the lines
     python benchmarks/learning.py dreamer --figure docs/images/dreamer_curves.png
     python benchmarks/learning.py planning --until-solved --keep runs/planning    # end at the solution; keep the runs
@@ -10,8 +11,8 @@
 A row names a recipe, an environment and a bar; the shipped recipe runs with nothing else changed but its budget, the
 evaluation schedule and the seed. Solved means that each of three evaluations in a row reached the threshold; the step
 of the third counts. With `--until-solved` a run is interrupted (and saved) there, so that its CPU minutes are what the
-solution cost; its line says where (`ended_at`). Every run has one thread. Lines that exist are skipped, so that a
-table that was interrupted goes on.
+solution cost; `--frames` gives all runs a smaller budget than their row's. Lines say where a run ended (`ended_at`).
+Every run has one thread. Lines that exist are skipped, so that a table that was interrupted goes on.
 """
 
 from __future__ import annotations
@@ -60,21 +61,32 @@ class Row:
 
 
 FIVE, THREE = (100, 101, 102, 103, 104), (100, 101, 102)
-NEW_FIVE, NEW_THREE = (110, 111, 112, 113, 114), (110, 111, 112)  # runs of the others were looked into for the default
+FRESH_FIVE = (110, 111, 112, 113, 114)
+UNSEEN_FIVE, UNSEEN_THREE = (120, 121, 122, 123, 124), (120, 121, 122)  # Dreamer's: others were looked into for it
 TABLES: dict[str, tuple[Row, ...]] = {
     "dreamer": (
-        Row("dreamer", "pendulum", -200, 5_000, 250, NEW_FIVE),
-        Row("dreamer", "cartpole", 475, 8_000, 250, NEW_FIVE),
-        Row("dreamer", "cartpole_masked", 475, 8_000, 250, NEW_FIVE),
-        Row("dreamer", "dmc/cartpole_swingup", 700, 50_000, 2_500, NEW_THREE),
-        Row("dreamer", "cartpole_pixels", 195, 20_000, 1_000, NEW_THREE),
+        Row("dreamer", "pendulum", -200, 5_000, 250, UNSEEN_FIVE),
+        Row("dreamer", "cartpole", 475, 8_000, 250, UNSEEN_FIVE),
+        Row("dreamer", "cartpole_masked", 475, 8_000, 250, UNSEEN_FIVE),
+        Row("dreamer", "dmc/cartpole_swingup", 700, 50_000, 2_500, UNSEEN_THREE),
+        Row("dreamer", "cartpole_pixels", 195, 20_000, 1_000, UNSEEN_THREE),
+    ),
+    "control": tuple(  # the bars: what is published for DreamerV3 at 100,000 frames (`published.py`)
+        Row("dreamer", f"dmc/{task}", bar, 100_000, 2_500, (120,))
+        for task, bar in (
+            ("reacher_easy", 657),
+            ("finger_spin", 768),
+            ("ball_in_cup_catch", 743),
+            ("pendulum_swingup", 745),
+            ("walker_stand", 791),
+        )
     ),
     "world_models": (
         Row("world_models", "cartpole_masked", 195, 9_000, 1_500, THREE),
         Row("world_models", "cartpole_pixels", 195, 9_000, 1_500, THREE),
     ),
     "planning": (
-        Row("pets", "pendulum", -200, 1_500, 250, NEW_FIVE),
+        Row("pets", "pendulum", -200, 1_500, 250, FRESH_FIVE),
         Row("pets", "cartpole", 475, 3_000, 250, FIVE),
         Row("latent_vs_observation", "pendulum", -200, 1_500, 250, THREE),
         Row("planet", "dmc/cartpole_swingup", 600, 50_000, 2_500, (103, 104, 105)),
@@ -107,6 +119,7 @@ class How:
 
     overrides: tuple[str, ...] = ()
     until_solved: bool = False
+    frames: int | None = None
     keep: Path | None = None
 
 
@@ -114,10 +127,11 @@ def measure(row: Row, seed: int, how: How) -> dict[str, Any]:
     """Train one seed in a process of its own; returns its line."""
     with tempfile.TemporaryDirectory() as folder:
         run = (how.keep or Path(folder)) / f"{row.name.replace('/', '-')}-{seed}"
+        frames = min(how.frames or row.frames, row.frames)
         overrides = [
             f"env={row.env}",
             f"seed={seed}",
-            f"budget.env_steps={row.frames}",
+            f"budget.env_steps={frames}",
             f"evaluation.every={row.every}",
             "evaluation.episodes=10",
             "trainer.threads=1",
@@ -131,8 +145,8 @@ def measure(row: Row, seed: int, how: How) -> dict[str, Any]:
         cpu = children_cpu_seconds() - before
         points = evaluations(run)
         done = how.until_solved and solved_at(curve_of(points), row.threshold) is not None
-        if points[-1]["env_steps"] < row.frames and not done:
-            raise SystemExit(f"{row.name}, seed {seed}: ended at {points[-1]['env_steps']} of {row.frames} frames")
+        if points[-1]["env_steps"] < frames and not done:
+            raise SystemExit(f"{row.name}, seed {seed}: ended at {points[-1]['env_steps']} of {frames} frames")
         return line_of(row, seed, command, points, cpu, judge(run))
 
 
@@ -287,9 +301,10 @@ def main() -> None:
     parser.add_argument("--report", action="store_true", help="print the table and stop")
     parser.add_argument("--figure", type=Path, help="draw the curves into this file and stop")
     parser.add_argument("--until-solved", action="store_true", help="end each run where it has solved its row")
+    parser.add_argument("--frames", type=int, help="end each run here, sooner than its row demands")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep the runs here")
     parser.add_argument("overrides", nargs="*", help="for trials: these make the recipe another one, so give --out too")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     path = options.out or HERE / f"{options.table}.jsonl"
     if options.report:
         print(report(options.table, path))
@@ -299,7 +314,7 @@ def main() -> None:
         return
     if options.overrides and options.out is None:
         parser.error("overrides make the recipe another one than the table names: give --out")
-    how = How(tuple(options.overrides), options.until_solved, options.keep)
+    how = How(tuple(options.overrides), options.until_solved, options.frames, options.keep)
     for row in TABLES[options.table]:
         if options.row not in (None, row.env, row.name):
             continue

@@ -73,7 +73,7 @@ def component(run: Path) -> dict[str, str]:
     return {**{key: facts[key] for key in ("component", "distribution", "version")}, "status": status}
 
 
-SAME = ("dynamics.norm=none", "dynamics.layers=1", "dynamics.kl.free_nats=1")
+SAME = ("dynamics.layers=1", "dynamics.kl.free_nats=1")
 """Options that the recipe gives to its own dynamics only."""
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from reverie.nn import iterates, keep_average, make_optimizer
+from reverie.nn import iterates, keep_average, make_optimizer, restart_averages
 from reverie.training.checkpoint.optimizers import load_optimizer
 
 
@@ -145,3 +145,16 @@ def test_a_state_that_does_not_fit_is_refused(broken: str):
         entries["iterate"] = {"nan": torch.full((2,), float("nan")), "shape": torch.zeros(3), "number": 0.5}[broken]
     with pytest.raises(ValueError, match=r"optimizer|average"):
         load_optimizer(optimizer, state)
+
+
+def test_begun_anew_it_goes_on_from_what_others_made_of_the_weights():
+    weight, optimizer = made(0.0)
+    for _ in range(3):
+        update(optimizer, weight, -1.0)  # iterates 0.5, 1.0, 1.5
+    with torch.no_grad():
+        weight.fill_(10.0)
+    restart_averages([optimizer])
+    assert update(optimizer, weight, -1.0).item() == 10.5
+    assert weight.item() == 10.5  # the first of the new average
+    update(optimizer, weight, -1.0)
+    assert weight.item() == pytest.approx((10.5 + 11.0) / 2)

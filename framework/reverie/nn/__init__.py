@@ -1,6 +1,6 @@
 """The shelf: blocks, distributions and formulas that components share."""
 
-from reverie.nn.averaging import averages, iterates, keep_average
+from reverie.nn.averaging import averages, iterates, keep_average, restart_averages
 from reverie.nn.block_linear import BlockLinear
 from reverie.nn.blocks import (
     MLP,
@@ -98,6 +98,7 @@ __all__ = [
     "normal",
     "one_hot_from",
     "replayed_returns",
+    "restart_averages",
     "onto_lookup",
     "simplicial",
     "symexp",

@@ -71,6 +71,22 @@ def iterates(optimizers: Iterable[Any]) -> Iterator[None]:
 
 
 @torch.no_grad()
+def restart_averages(optimizers: Iterable[Any]) -> None:
+    """Begin anew where the parameters stand now: what others made of them since the last update is the next iterate.
+
+    Without it, the next update would go on from an iterate of before, and walk back to it.
+    """
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            if "average" not in group:
+                continue
+            group["averaged"] = 0
+            for parameter in group["params"]:
+                if ITERATE in optimizer.state.get(parameter, ()):
+                    optimizer.state[parameter][ITERATE].copy_(parameter)
+
+
+@torch.no_grad()
 def _begin(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
     """What was stepped for the first time is its own average so far."""
     for group in optimizer.param_groups:

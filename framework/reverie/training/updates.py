@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -13,7 +13,7 @@ from reverie.contracts.agent import AgentParts
 from reverie.contracts.learner import Context, Learner, unique
 from reverie.contracts.view import View
 from reverie.errors import NumericalFault, ReverieError
-from reverie.nn import averages, clip_adaptively, iterates
+from reverie.nn import averages, clip_adaptively, iterates, restart_averages
 from reverie.training.ddp import ALONE, World
 
 
@@ -72,6 +72,11 @@ class GradientUpdates:
             if {"encoder", "dynamics"} & {*self.learners[name].config.trains}:
                 view = view.afresh()
         self._together([name for name in names if name not in averaging], view, contexts)
+
+    def rejoin(self, names: Iterable[str]) -> None:
+        """Learners come back after a stage without them, in which others may have trained their slots."""
+        for name in names:
+            restart_averages(self.optimizers[name])
 
     def _together(self, names: Sequence[str], view: View, contexts: Mapping[str, Context]) -> None:
         self._clear()

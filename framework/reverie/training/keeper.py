@@ -110,10 +110,9 @@ class Keeper(Callback):
         counters, cursor = module.counters, module.cursor
         moved = not cursor.finished and cursor.ended(counters) is not None
         if moved:
-            before = cursor.stage.learners
             cursor.advance(counters)
-            if not cursor.finished:
-                module.ticker.updates.rejoin({*cursor.stage.learners} - {*before})
+            for name, others in cursor.absences().items():
+                module.ticker.updates.rejoin(name, others)
         if moved or self.report.line_due(counters):
             self._log(self.report.write_line(cursor.label, counters))
         if moved and not cursor.finished:

@@ -87,6 +87,17 @@ class StageCursor:
         self.index += 1
         self.began = copied(counters)
 
+    def absences(self) -> dict[str, set[str]]:
+        """Who learned since each learner of the current stage last did; nobody for those of the stage before it."""
+        since: dict[str, set[str]] = {}
+        for name in () if self.finished else self.stage.learners:
+            since[name] = set()
+            for _, stage in reversed(self.plan[: self.index]):
+                if name in stage.learners:
+                    break
+                since[name] |= {*stage.learners}
+        return since
+
     def fraction(self, counters: Counters) -> float:
         """How much of the current stage is done, in [0, 1], by whichever limit is nearest."""
         if self.finished:

@@ -73,9 +73,10 @@ class GradientUpdates:
                 view = view.afresh()
         self._together([name for name in names if name not in averaging], view, contexts)
 
-    def rejoin(self, names: Iterable[str]) -> None:
-        """Learners come back after a stage without them, in which others may have trained their slots."""
-        for name in names:
+    def rejoin(self, name: str, others: Iterable[str]) -> None:
+        """A learner comes back after stages in which only others learned, perhaps in its slots."""
+        theirs = {parameter for other in others for parameter in self.trained[other]}
+        if not theirs.isdisjoint(self.trained[name]):
             restart_averages(self.optimizers[name])
 
     def _together(self, names: Sequence[str], view: View, contexts: Mapping[str, Context]) -> None:

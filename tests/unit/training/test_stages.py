@@ -110,3 +110,23 @@ def test_a_run_that_ended_before_anything_learned_says_so_and_what_to_raise() ->
     assert through.nothing_learned(Counters(updates=1)) is None
     assert through.nothing_learned(Counters(generations=1)) is None
     assert StageCursor(settings(stage("prefill"))).nothing_learned(counters) is None
+
+
+def test_who_learned_since_a_learner_last_did() -> None:
+    plan = [("a",), (), ("a", "b"), ("c",), (), ("d",), ("a", "d")]
+    cursor = StageCursor(settings(*(stage(f"s{n}", learners=list(names)) for n, names in enumerate(plan))))
+    seen, counters = [], Counters()
+    while not cursor.finished:
+        seen.append(cursor.absences())
+        counters.env_steps += 10
+        cursor.advance(counters)
+    assert seen == [
+        {"a": set()},
+        {},
+        {"a": set(), "b": {"a"}},
+        {"c": {"a", "b"}},
+        {},
+        {"d": {"a", "b", "c"}},
+        {"a": {"c", "d"}, "d": set()},
+    ]
+    assert cursor.absences() == {}

@@ -291,3 +291,18 @@ def test_of_two_learners_with_averages_each_sees_the_average_of_the_other() -> N
         updates.update(["model", "reward"], view_of(agent, seed), contexts(agent, "model", "reward"))
         assert seen[-1]
         assert all(torch.equal(value, outside[name]) for name, value in seen[-1].items())
+
+
+def test_an_average_begins_anew_only_after_others_trained_its_slots() -> None:
+    agent = make_agent()
+    updates = averaging(agent, "model", "reward")
+    for seed in range(2):
+        updates.update(["model"], view_of(agent, seed), contexts(agent, "model"))
+    (optimizer,) = updates.optimizers["model"]
+    (group,) = optimizer.param_groups
+    updates.rejoin("model", {"reward"})
+    assert group["averaged"] == 2
+    updates.rejoin("model", {"reward", "model"})  # as another learner of the same slots would
+    assert group["averaged"] == 0
+    for parameter, state in optimizer.state.items():
+        assert torch.equal(state["iterate"], parameter)

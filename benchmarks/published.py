@@ -3,9 +3,10 @@
     python benchmarks/published.py CURVES             # the table in Markdown
     python benchmarks/published.py CURVES --at 50000 100000
 
-CURVES is a folder of gzipped JSON lists of {task, method, seed, xs (frames), ys (returns)}, such as the scores in
-DreamerV3's public repository. A return "at" a number of frames is the mean over the 10,000 frames before it, per
-seed and then over seeds, in theirs and in ours; what a seed has not reached is left out, and counted.
+CURVES is a folder with the files `dmc_proprio-*.json.gz` of DreamerV3's public repository: lists of {task, method,
+seed, xs (frames), ys (returns)}. A return "at" a number of frames is the mean over the 10,000 frames before it (of
+DreamerV3 that is one point, of ours four evaluations of ten episodes without exploration), per seed and then over
+seeds; a seed that has not come so far is left out, and the number of those that have stands in brackets.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ Curve = list[tuple[float, float]]
 """(frames, return), in order."""
 
 
-def at(curve: Curve, frames: int) -> float | None:
+def return_at(curve: Curve, frames: int) -> float | None:
     """Mean return over the window that ends at `frames`; None for a curve that ends before."""
     if curve[-1][0] < frames:
         return None
@@ -33,17 +34,17 @@ def at(curve: Curve, frames: int) -> float | None:
     return statistics.mean(inside) if inside else None
 
 
-def published(folder: Path) -> dict[str, dict[str, list[Curve]]]:
+def published_curves(folder: Path) -> dict[str, dict[str, list[Curve]]]:
     """Method -> task -> one curve per seed."""
     found: dict[str, dict[str, list[Curve]]] = defaultdict(lambda: defaultdict(list))
-    for path in sorted(folder.glob("*.json.gz")):
+    for path in sorted(folder.glob("dmc_proprio-*.json.gz")):
         for run in json.loads(gzip.decompress(path.read_bytes())):
             curve = list(zip(run["xs"], run["ys"], strict=True))
-            found[run["method"]][run["task"].removeprefix("dmc_").removeprefix("proprio_")].append(curve)
+            found[run["method"]][run["task"].removeprefix("dmc_")].append(curve)
     return found
 
 
-def ours(path: Path) -> dict[str, list[Curve]]:
+def our_curves(path: Path) -> dict[str, list[Curve]]:
     """Task -> one curve per seed."""
     found: dict[str, list[Curve]] = defaultdict(list)
     for text in path.read_text().splitlines():
@@ -57,7 +58,7 @@ def cell(curves: Iterable[Curve], marks: Iterable[int]) -> str:
     """`mean (seeds)` at each mark."""
     curves, parts = list(curves), []
     for frames in marks:
-        values = [value for curve in curves if (value := at(curve, frames)) is not None]
+        values = [value for curve in curves if (value := return_at(curve, frames)) is not None]
         parts.append(f"{statistics.mean(values):.0f} ({len(values)})" if values else "-")
     return ", ".join(parts)
 
@@ -75,7 +76,7 @@ def main() -> None:
     parser.add_argument("curves", type=Path, help="folder of published curves")
     parser.add_argument("--at", type=int, nargs="+", default=[50_000, 100_000], metavar="FRAMES")
     options = parser.parse_args()
-    print(table(ours(OURS), published(options.curves), options.at))
+    print(table(our_curves(OURS), published_curves(options.curves), options.at))
 
 
 if __name__ == "__main__":

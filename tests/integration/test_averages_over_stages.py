@@ -44,3 +44,12 @@ def test_it_goes_on_from_what_the_other_one_made(weights: dict[int, dict[str, Te
     assert moved
     for name in moved:
         torch.testing.assert_close(weights[4][name], weights[3][name], atol=1e-6, rtol=0)
+
+
+def test_a_stage_in_which_nobody_learns_leaves_the_average_as_it_was(tmp_path: Path) -> None:
+    again = "{name: again, learners: [model], until: {updates: 3}}"
+    collects = "{name: more, collect: {policy: random}, until: {agent_steps: 10}}"
+    stages = f"stages=[{STAGES[0]},{STAGES[1]},{collects},{again}]"
+    reverie.train("dreamer", [*OVERRIDES, stages], run_dir=tmp_path / "run", progress=False)
+    states = final_state(tmp_path / "run")["training"]["optimizers"]
+    assert [group["averaged"] for state in states for group in state["param_groups"] if "averaged" in group] == [7]

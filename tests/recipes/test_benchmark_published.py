@@ -8,18 +8,18 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-from published import at, ours, published, table
+from published import our_curves, published_curves, return_at, table
 
 CURVE = [(39_000.0, 1.0), (40_000.0, 1.0), (42_500.0, 10.0), (50_000.0, 20.0), (52_500.0, 500.0)]
 
 
 def test_a_return_is_the_mean_over_the_ten_thousand_frames_before():
-    assert at(CURVE, 50_000) == pytest.approx(15.0)
+    assert return_at(CURVE, 50_000) == pytest.approx(15.0)
 
 
 @pytest.mark.parametrize("frames", [100_000, 30_000])
 def test_what_a_curve_does_not_reach_or_tell_is_none(frames):
-    assert at(CURVE, frames) is None
+    assert return_at(CURVE, frames) is None
 
 
 def test_the_table_sets_means_over_seeds_side_by_side(tmp_path):
@@ -27,12 +27,12 @@ def test_the_table_sets_means_over_seeds_side_by_side(tmp_path):
         {"task": "dmc_finger_spin", "method": "other", "seed": seed, "xs": [10_000, 50_000], "ys": [0, value]}
         for seed, value in enumerate((100.0, 200.0))
     ]
-    (tmp_path / "scores.json.gz").write_bytes(gzip.compress(json.dumps(theirs).encode()))
+    (tmp_path / "dmc_proprio-other.json.gz").write_bytes(gzip.compress(json.dumps(theirs).encode()))
     lines = tmp_path / "control.jsonl"
     lines.write_text(
         "".join(json.dumps({"row": "dreamer/dmc/finger_spin", "curve": curve}) + "\n" for curve in (CURVE, CURVE[:4]))
     )
-    found = table(ours(lines), published(tmp_path), [50_000, 52_500])
+    found = table(our_curves(lines), published_curves(tmp_path), [50_000, 52_500])
     assert found.splitlines() == [
         "| task | dreamer here | other |",
         "| --- | --- | --- |",

@@ -42,7 +42,7 @@ def keep_average(optimizer: Optimizer, rate: float | None) -> Optimizer:
 
 def averages(optimizers: Iterable[Any]) -> bool:
     """Whether one of them was asked by `keep_average`."""
-    return any("average" in group for optimizer in optimizers for group in getattr(optimizer, "param_groups", ()))
+    return any(True for _ in _averaged(optimizers))
 
 
 @contextmanager
@@ -54,7 +54,7 @@ def iterates(optimizers: Iterable[Any]) -> Iterator[None]:
     Args:
         optimizers: torch's, or wrappers with their `param_groups` and `state`.
     """
-    kept = [_Group(group, one.state) for one in optimizers for group in one.param_groups if "average" in group]
+    kept = [_Group(group, optimizer.state) for optimizer, group in _averaged(optimizers)]
     with torch.no_grad():
         for group in kept:
             group.enter()
@@ -76,14 +76,19 @@ def restart_averages(optimizers: Iterable[Any]) -> None:
 
     Without it, the next update would go on from an iterate of before, and walk back to it.
     """
+    for optimizer, group in _averaged(optimizers):
+        group["averaged"] = 0
+        for parameter in group["params"]:
+            if ITERATE in optimizer.state.get(parameter, ()):
+                optimizer.state[parameter][ITERATE].copy_(parameter)
+
+
+def _averaged(optimizers: Iterable[Any]) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """Groups of parameters that have an average, each with its optimizer."""
     for optimizer in optimizers:
-        for group in optimizer.param_groups:
-            if "average" not in group:
-                continue
-            group["averaged"] = 0
-            for parameter in group["params"]:
-                if ITERATE in optimizer.state.get(parameter, ()):
-                    optimizer.state[parameter][ITERATE].copy_(parameter)
+        for group in getattr(optimizer, "param_groups", ()):
+            if "average" in group:
+                yield optimizer, group
 
 
 @torch.no_grad()

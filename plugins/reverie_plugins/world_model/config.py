@@ -37,7 +37,8 @@ class WorldModelConfig(LearnerConfig):
     average: float | None = Field(default=None, gt=0, le=1)
     """Outside of updates (to act, to be judged, in checkpoints) the slots hold the moving average of the weights that
     the optimizer steps, which moves by this share each time; null keeps no average. Steps of a fixed length leave the
-    weights noisy, and what lies many steps ahead feels it most."""
+    weights noisy, and what lies many steps ahead feels it most. Where other learners trained these slots in stages
+    between, it begins anew with what they made of them."""
     reward_scale: float = Field(default=1.0, ge=0)
     """Weight of the reward head's negative log-likelihood."""
     continue_scale: float = Field(default=1.0, ge=0)

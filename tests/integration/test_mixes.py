@@ -203,8 +203,8 @@ def test_nothing_but_the_environment_is_named(name: str, tmp_path: Path, plugins
     limits = {"env.time_limit": 12, "stages.prefill.until.env_steps": 40, "stages.train.until.env_steps": 6}
     ends = [f"{key}={steps * frames}" for key, steps in limits.items()]  # all of them count frames
     run = trained(tmp_path / "run", plugins, "dreamer", f"env={name}", *ends, *BUDGET)
-    # 6 decisions at a ratio of 256, or of 64 with pictures, in updates of 256 rows.
-    assert json.loads((run / "status.json").read_text())["updates"] == (1 if KEYS[name] & {"image", "camera"} else 6)
+    # 6 decisions: at a ratio of 1024 in updates of 1,024 rows, or of 128 with pictures in updates of 256.
+    assert json.loads((run / "status.json").read_text())["updates"] == (3 if KEYS[name] & {"image", "camera"} else 6)
     moved = changed(untrained(run, plugins), read_agent_tensors(run))
     assert moved == dict.fromkeys(ALL, True) | ({"normalizers": True} if KEYS[name] != {"image"} else {})
     found = losses(run)

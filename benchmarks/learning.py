@@ -29,7 +29,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -313,22 +313,27 @@ def main() -> None:
         return
     if options.overrides and options.out is None:
         parser.error("overrides make the recipe another one than the table names: give --out")
+    rows = [row for row in TABLES[options.table] if options.row in (None, row.env, row.name)]
+    if not rows:
+        known = ", ".join(row.name for row in TABLES[options.table])
+        parser.error(f"{options.table} has no row {options.row!r}; it has {known}")
     how = How(tuple(options.overrides), options.until_solved, options.keep)
-    for row in TABLES[options.table]:
-        if options.row not in (None, row.env, row.name):
+    for row in rows:
+        shorter = replace(row, frames=min(row.frames, options.frames or row.frames))
+        run_missing(shorter, options.seeds or row.seeds, how, path)
+
+
+def run_missing(row: Row, seeds: Sequence[int], how: How, path: Path) -> None:
+    """Run the seeds of which `path` has no line yet, and append a line for each as soon as it is finished."""
+    for seed in seeds:
+        if any(line["row"] == row.name and line["seed"] == seed for line in lines(path)):
             continue
-        row = replace(row, frames=min(row.frames, options.frames or row.frames))
-        for seed in options.seeds or row.seeds:
-            if any(line["row"] == row.name and line["seed"] == seed for line in lines(path)):
-                continue
-            print(f"{row.name} seed {seed} ...", flush=True)
-            line = measure(row, seed, how)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("a") as file:
-                file.write(json.dumps(line) + "\n")
-            print(
-                json.dumps({key: value for key, value in line.items() if key not in ("curve", "versions")}), flush=True
-            )
+        print(f"{row.name} seed {seed} ...", flush=True)
+        line = measure(row, seed, how)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        print(json.dumps({key: value for key, value in line.items() if key not in ("curve", "versions")}), flush=True)
 
 
 if __name__ == "__main__":

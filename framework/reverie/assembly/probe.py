@@ -17,6 +17,7 @@ from reverie.contracts.learner import Learner
 from reverie.contracts.sampling import Sampling
 from reverie.contracts.view import View
 from reverie.errors import Problem
+from reverie.nn import averages
 
 if TYPE_CHECKING:
     from reverie.recipes.recipe import Recipe
@@ -56,6 +57,7 @@ class Probe:
             for name, learner in self.learners.items():
                 if type(learner).update is Learner.update:
                     self._guarded(f"learners/{name}", self._learner, name, learner)
+                    self._guarded(f"learners/{name}", self._average, name, learner)
         return self.problems
 
     # -- the model -----------------------------------------------------------------------------------------------
@@ -177,6 +179,15 @@ class Probe:
                     f"it trains {name}, but none of its losses depends on it",
                     f"take {name} out of the recipe or of `trains`, or add the objective that trains it",
                 )
+
+    def _average(self, name: str, learner: Learner) -> None:
+        """An average moves by small shares of small differences, which weights of 8 binary digits round away."""
+        if self.recipe.settings.trainer.precision == "bf16-true" and averages(learner.optimizers()):
+            self._report(
+                f"learners/{name}",
+                "it keeps the average of its weights, which stands still in `trainer.precision: bf16-true`",
+                f"use `bf16-mixed`, or `learners.{name}.average: null` where the component has that option",
+            )
 
     # -- reporting -----------------------------------------------------------------------------------------------
 

@@ -12,15 +12,20 @@ from reverie.assembly.agent import Agent
 from reverie.assembly.probe import probe
 from reverie.assembly.rehearsal import distinct_sizes, synthetic_batch
 from reverie.contracts import Context, Learner, Observed, Transition, View
-from reverie.nn import adam
+from reverie.nn import adam, keep_average
 from reverie.testing.toys import LinearDynamics, ToyHead, ToyNormal, toy_action, toy_observation
 
 
 @dataclass
 class FakeRecipe:
-    """What the probe asks of a recipe: names and places."""
+    """What the probe asks of a recipe: names, places and how precise its numbers are."""
 
     places: dict[str, str] = field(default_factory=lambda: {"dynamics.name": "recipe.yaml:7"})
+    precision: str = "32-true"
+
+    @property
+    def settings(self) -> Any:
+        return SimpleNamespace(trainer=SimpleNamespace(precision=self.precision))
 
     def choice(self, slot: str) -> Any:
         return SimpleNamespace(component=SimpleNamespace(name="toy"))
@@ -207,6 +212,27 @@ def test_losses_that_are_not_finite_or_depend_on_nothing(make_agent: Any):
     assert "its loss 'x' is not finite" in found(agent, bad)
     idle = Simple(agent, lambda view, ctx: {"x": torch.zeros(())}, trains=("actor",))
     assert "none of its losses depends on a parameter" in found(agent, idle)
+
+
+@pytest.mark.parametrize(
+    ("precision", "average", "refused"),
+    [("bf16-true", 0.02, True), ("bf16-true", None, False), ("bf16-mixed", 0.02, False)],
+)
+def test_an_average_needs_weights_that_can_hold_it(
+    make_agent: Any, precision: str, average: float | None, refused: bool
+):
+    """In bfloat16 a share of 0.02 of a difference is rounded away: 1 + 0.02 * 0.1 is 1."""
+
+    class Averaged(Simple):
+        def optimizers(self) -> Any:
+            return [keep_average(adam(self.parameters_trained, 1e-3), average)]
+
+    agent = make_agent()
+    learner = Averaged(agent, model_losses, trains=("encoder", "dynamics"))
+    problems = probe(FakeRecipe(precision=precision), agent, {"model": learner})  # type: ignore[arg-type]
+    assert [problem.key for problem in problems] == ["learners.model"] * refused
+    assert all("learners.model.average: null" in problem.fix for problem in problems)
+    assert torch.tensor(1.0).bfloat16().lerp(torch.tensor(1.1).bfloat16(), 0.02).item() == 1.0
 
 
 def test_frozen_slots_need_no_gradient(make_agent: Any):

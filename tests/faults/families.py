@@ -90,11 +90,13 @@ FAMILIES: dict[str, Family] = {
     "pictures": Family("dreamer", small(*PICTURES, without=("encoder", "decoder"))),
     "planning by shooting": Family("dreamer", (*PENDULUM, *CEM)),
     "stages and rounds": Family("staged.yaml", small(without=NO_STAGES)),
+    "an average and others' weights, in turns": Family("turns.yaml", small(without=NO_STAGES)),
     "no gradients": Family("climb.yaml", small(without=NO_GRADIENTS), (CLIMB,)),
     "several environments, long ticks": Family("dreamer_categorical", small(*LONG_TICKS)),
     "an ensemble over observations": Family("pets", general(*ENSEMBLE)),
     "seen, dreamt, evolved": Family("world_models", general(*SEEN_DREAMT_EVOLVED)),
     "a model that only plans": Family("planet", small(*CEM, "env=pendulum", without=NOT_OF_PLANET)),
+    "a planner that asks an actor": Family("dreamer_mpc", (*PENDULUM, "planner.candidates=6", "planner.horizon=3")),
     "planning in implicit latents": Family("tdmpc2", general(*PLANS_IN_LATENTS)),
     "workers": Family("dreamer", small("environments.workers=processes", "environments.count=2")),
 }

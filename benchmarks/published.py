@@ -19,7 +19,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-OURS = Path(__file__).parent / "learning" / "control.jsonl"
+OURS = [Path(__file__).parent / "learning" / f"{table}.jsonl" for table in ("dreamer", "control")]
 WINDOW = 10_000
 
 Curve = list[tuple[float, float]]
@@ -44,13 +44,14 @@ def published_curves(folder: Path) -> dict[str, dict[str, list[Curve]]]:
     return found
 
 
-def our_curves(path: Path) -> dict[str, list[Curve]]:
-    """Task -> one curve per seed."""
+def our_curves(paths: Iterable[Path]) -> dict[str, list[Curve]]:
+    """Task -> one curve per seed, of the control tasks among the lines in `paths`."""
     found: dict[str, list[Curve]] = defaultdict(list)
-    for text in path.read_text().splitlines():
+    for text in (text for path in paths if path.exists() for text in path.read_text().splitlines()):
         line = json.loads(text)
-        curve = [(float(step), float(value)) for step, value in line["curve"]]
-        found[line["row"].rpartition("/")[2]].append(curve)
+        _, suite, task = line["row"].partition("/dmc/")
+        if suite:
+            found[task].append([(float(step), float(value)) for step, value in line["curve"]])
     return found
 
 
@@ -76,7 +77,12 @@ def main() -> None:
     parser.add_argument("curves", type=Path, help="folder of published curves")
     parser.add_argument("--at", type=int, nargs="+", default=[50_000, 100_000], metavar="FRAMES")
     options = parser.parse_args()
-    print(table(our_curves(OURS), published_curves(options.curves), options.at))
+    mine, others = our_curves(OURS), published_curves(options.curves)
+    if not others:
+        parser.error(f"{options.curves} has no dmc_proprio-*.json.gz: name the folder of the published curves")
+    if not mine:
+        parser.error("no control task has a line yet: run `python benchmarks/learning.py control`")
+    print(table(mine, others, options.at))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+import published
 from published import our_curves, published_curves, return_at, table
 
 CURVE = [(39_000.0, 1.0), (40_000.0, 1.0), (42_500.0, 10.0), (50_000.0, 20.0), (52_500.0, 500.0)]
@@ -32,9 +33,26 @@ def test_the_table_sets_means_over_seeds_side_by_side(tmp_path):
     lines.write_text(
         "".join(json.dumps({"row": "dreamer/dmc/finger_spin", "curve": curve}) + "\n" for curve in (CURVE, CURVE[:4]))
     )
-    found = table(our_curves(lines), published_curves(tmp_path), [50_000, 52_500])
+    with lines.open("a") as file:  # no control task
+        file.write(json.dumps({"row": "dreamer/cartpole", "curve": CURVE}) + "\n")
+    absent = tmp_path / "absent.jsonl"
+    found = table(our_curves([lines, absent]), published_curves(tmp_path), [50_000, 52_500])
     assert found.splitlines() == [
         "| task | dreamer here | other |",
         "| --- | --- | --- |",
         "| finger_spin | 15 (2), 260 (1) | 150 (2), - |",
     ]
+
+
+@pytest.mark.parametrize(
+    ("with_curves", "message"), [(False, "has no dmc_proprio"), (True, "no control task has a line")]
+)
+def test_what_is_missing_is_said(tmp_path, monkeypatch, capsys, with_curves, message):
+    if with_curves:
+        run = {"task": "dmc_finger_spin", "method": "other", "seed": 0, "xs": [1], "ys": [0]}
+        (tmp_path / "dmc_proprio-other.json.gz").write_bytes(gzip.compress(json.dumps([run]).encode()))
+    monkeypatch.setattr(published, "OURS", [tmp_path / "absent.jsonl"])
+    monkeypatch.setattr(sys, "argv", ["published.py", str(tmp_path)])
+    with pytest.raises(SystemExit):
+        published.main()
+    assert message in capsys.readouterr().err

@@ -7,6 +7,7 @@
     python benchmarks/learning.py dreamer --report        # the table in Markdown, from the lines
     python benchmarks/learning.py dreamer --figure docs/images/dreamer_curves.png
     python benchmarks/learning.py planning --until-solved --keep runs/planning    # end at the solution; keep the runs
+    python benchmarks/learning.py planning --judge runs/planning    # the kept runs' models by today's metrics
 
 A row names a recipe, an environment and a bar; the shipped recipe runs with nothing else changed but its budget, the
 evaluation schedule and the seed. Solved means that each of three evaluations in a row reached the threshold; the step
@@ -125,7 +126,7 @@ class How:
 def measure(row: Row, seed: int, how: How) -> dict[str, Any]:
     """Train one seed in a process of its own; returns its line."""
     with tempfile.TemporaryDirectory() as folder:
-        run = (how.keep or Path(folder)) / f"{row.name.replace('/', '-')}-{seed}"
+        run = kept_run(how.keep or Path(folder), row.name, seed)
         overrides = [
             f"env={row.env}",
             f"seed={seed}",
@@ -146,6 +147,11 @@ def measure(row: Row, seed: int, how: How) -> dict[str, Any]:
         if points[-1]["env_steps"] < row.frames and not done:
             raise SystemExit(f"{row.name}, seed {seed}: ended at {points[-1]['env_steps']} of {row.frames} frames")
         return line_of(row, seed, command, points, cpu, judge(run))
+
+
+def kept_run(folder: Path, row: str, seed: int) -> Path:
+    """Where the run of one line lies among those that were kept."""
+    return folder / f"{row.replace('/', '-')}-{seed}"
 
 
 def train(program: list[str], run: Path, row: Row, until_solved: bool) -> None:
@@ -235,6 +241,18 @@ def lines(path: Path) -> Iterator[dict[str, Any]]:
             yield json.loads(text)
 
 
+def judge_again(path: Path, folder: Path) -> int:
+    """Measure the world models of kept runs anew, and say in their lines by which code; returns how many there were."""
+    found = list(lines(path))
+    kept = [line for line in found if (kept_run(folder, line["row"], line["seed"]) / "checkpoints").is_dir()]
+    for line in kept:
+        print(f"{line['row']} seed {line['seed']} ...", flush=True)
+        line["world_model"] = judge(kept_run(folder, line["row"], line["seed"]))
+        line["judged"] = provenance()["commit"]
+    path.write_text("".join(json.dumps(line) + "\n" for line in found))
+    return len(kept)
+
+
 def report(table: str, path: Path) -> str:
     """The table in Markdown."""
     found = list(lines(path))
@@ -299,6 +317,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="where the lines go; learning/<table>.jsonl by default")
     parser.add_argument("--report", action="store_true", help="print the table and stop")
     parser.add_argument("--figure", type=Path, help="draw the curves into this file and stop")
+    parser.add_argument("--judge", type=Path, metavar="FOLDER", help="judge the runs kept there once more and stop")
     parser.add_argument("--until-solved", action="store_true", help="end each run where it has solved its row")
     parser.add_argument("--frames", type=int, help="end each run here, before the end of its row")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep the runs here")
@@ -310,6 +329,9 @@ def main() -> None:
         return
     if options.figure:
         draw(options.table, path, options.figure)
+        return
+    if options.judge:
+        print(f"{judge_again(path, options.judge)} of {len(list(lines(path)))} lines judged again")
         return
     if options.overrides and options.out is None:
         parser.error("overrides make the recipe another one than the table names: give --out")

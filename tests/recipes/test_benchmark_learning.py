@@ -119,3 +119,17 @@ def test_the_report_counts_seeds_and_compares_errors_with_the_better_baseline(
     assert learning.report("dreamer", out).splitlines()[-1] == (
         "| dreamer | cartpole | 100 | 1,000 | 1 of 2 | 750 | 500, 60 | 1.0 to 3.0 | 1.00 (1 of 2), 0.75 (1 of 2) |"
     )
+
+
+def test_kept_runs_are_judged_again_and_other_lines_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "dreamer-dmc-finger_spin-8" / "checkpoints").mkdir(parents=True)
+    monkeypatch.setattr(learning, "judge", lambda run: {"5": [len(run.name), 1, 1]})
+    out = tmp_path / "lines.jsonl"
+    lines = [{"row": "dreamer/dmc/finger_spin", "seed": seed, "world_model": {}, "commit": "old"} for seed in (7, 8)]
+    out.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert learning.judge_again(out, tmp_path) == 1
+    first, second = learning.lines(out)
+    assert first == lines[0]
+    assert second["world_model"] == {"5": [25, 1, 1]}
+    assert second["commit"] == "old"
+    assert second["judged"] == learning.provenance()["commit"]

@@ -127,16 +127,20 @@ def held_out(recordings: Sequence[Recording], *, device: torch.device | str = "c
 
 
 def spread_starts(held: HeldOut, context: int, most: int) -> Starts:
-    """At most `most` starts per episode, evenly spread over the rows that something follows and for which the model has
-    seen `context` rows. An episode that is too short for the context is entered at its last row but one."""
+    """At most `most` starts per episode, evenly spread over the rows that something follows and up to which the model
+    has seen `context` rows. An episode that is too short for the context is entered at its last row but one.
+
+    Each episode's starts lie a little later than those of the episode before it. Were they the same rows in all of
+    them, every horizon would be judged at a few moments of the task only.
+    """
+    whole = [(episode, length) for episode, length in enumerate(held.lengths.tolist()) if length > 1]
     episodes, steps = [], []
-    for episode, length in enumerate(held.lengths.tolist()):
-        if length < 2:
-            continue
+    for place, (episode, length) in enumerate(whole):
         first = min(context - 1, length - 2)
-        count = min(most, length - 1 - first)
-        chosen = np.unique(np.linspace(first, length - 2, count).round().astype(np.int64))
-        episodes += [episode] * len(chosen)
-        steps += chosen.tolist()
+        rows = length - 1 - first
+        count = min(most, rows)
+        shift = (place + 0.5) / len(whole)  # of the distance between two starts
+        steps += [first + int((k + shift) * rows / count) for k in range(count)]
+        episodes += [episode] * count
     device = held.lengths.device
     return Starts(torch.tensor(episodes, device=device), torch.tensor(steps, device=device))

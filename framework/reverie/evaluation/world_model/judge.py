@@ -47,7 +47,7 @@ def judge(
     context: int = 5,
     horizon: int = 50,
     span: int = 15,
-    starts: int = 16,
+    starts: int | None = None,
     policy_starts: int = 40,
     mode: Mode = "mode",
     seed: int = 0,
@@ -62,7 +62,8 @@ def judge(
         context: rows that the model has seen before it imagines, at least (fewer in shorter episodes).
         horizon: steps that it imagines along real actions.
         span: the first of them, over which rewards, continues and the policy's return are judged.
-        starts: per episode, evenly spread, for open-loop imagination.
+        starts: per episode, evenly spread, for open-loop imagination; None takes every row where observations are
+            vectors, and 16 where there are pictures among them.
         policy_starts: over all episodes, for the policy in imagination.
         mode: whether latents (and the policy's actions) are the most likely ones or drawn.
         seed: of what is drawn.
@@ -70,6 +71,7 @@ def judge(
     Raises:
         ValueError: for no episodes, or for a horizon, span, context or number of starts below one.
     """
+    starts = starts if starts is not None else _affordable_starts(agent)
     if min(context, horizon, span, starts, policy_starts) < 1:
         raise ValueError("context, horizon, span and the numbers of starts must be at least 1")
     sampling = Sampling(mode, generators=[torch.Generator().manual_seed(seed)])
@@ -88,8 +90,13 @@ def judge(
             kl=kl,
             latents=latents,
             value=case.value(discount, context),
-            policy=case.policy(policy_starts),
+            policy=case.policy(policy_starts, continue_discount),
         )
+
+
+def _affordable_starts(agent: Any) -> int:
+    """Errors differ much between the moments of a task, so that more starts tell more; pictures are dear."""
+    return 16 if agent.observation.images else 1_000_000
 
 
 class _Case:
@@ -196,7 +203,7 @@ class _Case:
         if reads == "transition" or (reads == "before_action" and self.agent.actor is None):
             return NotApplicable("the value head judges actions, and there is no actor to choose them")
         if discount is None:
-            return NotApplicable("no learner of this recipe says which discount its values have")
+            return NotApplicable("the learners of this recipe name no discount, or several")
         value = self.agent.imagination.value(self.observed.states).float()  # (B, T)
         returns, borrowed = discounted_returns(self.held, value, discount)  # (B, T)
         steps = torch.arange(self.held.shape[1], device=value.device)
@@ -210,7 +217,7 @@ class _Case:
         found: ValueResult | NotApplicable = self._result(metric, None, why)
         return found
 
-    def policy(self, most: int) -> ReturnGapResult | NotApplicable:
+    def policy(self, most: int, continue_discount: float) -> ReturnGapResult | NotApplicable:
         """The policy's imagined return against the real one over as many steps."""
         if isinstance(self.agent.planner, NobodyActs):
             return NotApplicable("this recipe has neither a planner nor an actor")
@@ -225,7 +232,8 @@ class _Case:
             part = self.starts[rows]
             states = self.observed.states[part.episode, part.step]  # (n,)
             real = (future.reward * future.valid).sum(1)[rows]
-            metric.update(imagined_return(self.agent, states, self.span, self.sampling), real)
+            imagined = imagined_return(self.agent, states, self.span, self.sampling, continue_discount)
+            metric.update(imagined, real)
         found: ReturnGapResult | NotApplicable = self._result(
             metric, None, f"no held-out episode goes on for {self.span} steps"
         )

@@ -71,11 +71,21 @@ def imagined_from(agent: Any, start: Latent, action: Tensor, sampling: Sampling)
     )
 
 
-def imagined_return(agent: Any, start: Latent, horizon: int, sampling: Sampling) -> Tensor:
-    """(N,): undiscounted rewards of the agent's own policy in imagination, weighted by the chance to come that far."""
+def imagined_return(
+    agent: Any, start: Latent, horizon: int, sampling: Sampling, continue_discount: float = 1.0
+) -> Tensor:
+    """(N,): undiscounted rewards of the agent's own policy in imagination, weighted by the chance to come that far.
+
+    Args:
+        agent: which acts.
+        start: (N,) states.
+        horizon: steps.
+        sampling: of actions and states.
+        continue_discount: what the continue head says of a certain "goes on"; it is divided out.
+    """
     act = policy_of(agent, len(start.features))
     trajectory: Trajectory = agent.imagination.rollout(start, act, horizon, sampling)
-    returns: Tensor = agent.imagination.returns(trajectory)
+    returns: Tensor = agent.imagination.returns(trajectory, discount=1 / continue_discount)
     return returns
 
 

@@ -296,8 +296,16 @@ def test_starts_are_spread_from_the_context_to_the_last_row_but_one() -> None:
     recordings = [recording.head(n) for recording, n in zip(episodes(edge=math.inf), (30, 4, 2, 1, 6, 5), strict=True)]
     starts = spread_starts(held_out(recordings), context=5, most=4)
     by = {e: starts.step[starts.episode == e].tolist() for e in range(6)}
-    assert by == {0: [4, 12, 20, 28], 1: [2], 2: [0], 3: [], 4: [4], 5: [3]}
+    assert by == {0: [4, 10, 17, 23], 1: [2], 2: [0], 3: [], 4: [4], 5: [3]}
     assert len(spread_starts(held_out(recordings), context=1, most=1000)) == 29 + 3 + 1 + 5 + 4
+
+
+def test_episodes_of_one_length_are_entered_at_different_rows() -> None:
+    """Else an error at one horizon would be that of a few moments of the task."""
+    recordings = [recording.head(29) for recording in episodes(edge=math.inf)]
+    starts = spread_starts(held_out(recordings), context=5, most=4)
+    assert len(recordings) == 6
+    assert sorted(starts.step.tolist()) == list(range(4, 28))  # each of the 24 rows once
 
 
 def test_discounts_come_from_the_options_of_learners() -> None:

@@ -326,7 +326,7 @@ def test_values_against_returns_of_episodes_that_truly_end() -> None:
 
 
 def test_values_need_a_discount_and_returns_of_their_own() -> None:
-    assert judged(oracle()).value == NotApplicable("no learner of this recipe says which discount its values have")
+    assert judged(oracle()).value == NotApplicable("the learners of this recipe name no discount, or several")
     short = judged(oracle(), drifting(limit=8), discount=0.999).value
     assert isinstance(short, NotApplicable)
     assert "time limits" in short.why
@@ -346,6 +346,14 @@ def test_an_inflating_model_promises_more_than_the_policy_earns(by: float) -> No
     assert found.gap == pytest.approx(by * np.mean(lengths), abs=1e-3)
     assert found.real == pytest.approx(np.mean([played(r, t, 15) for r, t in whole]), rel=1e-5)
     assert found.count == len(whole)
+
+
+def test_a_folded_discount_does_not_hide_what_the_policy_is_promised() -> None:
+    """A true model whose continue target has a discount in it imagines what really follows, undiscounted."""
+    folded = judged(model(inside=0.9, outside=0.0), continue_discount=0.9).policy
+    assert isinstance(folded, ReturnGapResult)
+    assert folded.gap == pytest.approx(0.0, abs=1e-5)
+    assert abs(folded.real) > 1
 
 
 def test_a_blind_model_is_wrong_about_the_policy_too() -> None:

@@ -6,10 +6,11 @@
     python benchmarks/dreamer_step.py --against PATH        # beside another checkout of Reverie
 
 `step` is one full update (world model, actor and critic) at the size at which public implementations were compared;
-`small` is the same at the size that CPU users train; `act` is one decision, for 1 and for 16 environments; `run` is the
-shipped recipe: a bare update beside one in a real run. Both sides read the same numbers of steps, states, bins and
-starts, and both learn by REINFORCE. CPU milliseconds of processes that have one thread each and are asked in turns, so
-that whatever else the machine does falls on both. Peak memory is that of a process that did nothing but `step`.
+`small` is the same with networks of the size that CPU users train; `act` is one decision, for 1 and for 16
+environments; `run` is the shipped recipe: a bare update beside one in a real run. Both sides read the same numbers of
+steps, states, bins and starts, and both learn by REINFORCE. CPU milliseconds of processes that have one thread each and
+are asked in turns, so that whatever else the machine does falls on both. Peak memory is that of a process that did
+nothing but `step`.
 """
 
 from __future__ import annotations

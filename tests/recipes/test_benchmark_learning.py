@@ -117,13 +117,13 @@ def test_the_report_counts_seeds_and_compares_errors_with_the_better_baseline(
     fast["world_model"] = {"5": [1, 4, 2], "15": [1, 4, 1]}
     out.write_text("".join(json.dumps({"row": ROW.name, "frames": 1_000, **line}) + "\n" for line in (slow, fast)))
     assert learning.report("dreamer", out).splitlines()[-1] == (
-        "| dreamer | cartpole | 100 | 1,000 | 1 of 2 | 750 | 500, 60 | 1.0 to 3.0 | 1.00 (1 of 2), 0.75 (1 of 2) |"
+        "| dreamer | cartpole | 100 | 1,000 | 1 of 2 | 750 | 500, 60 | 1.0 to 3.0 | 1.00 (1 of 2), 0.75 (1 of 2) | - |"
     )
 
 
 def test_kept_runs_are_judged_again_and_other_lines_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "dreamer-dmc-finger_spin-8" / "checkpoints").mkdir(parents=True)
-    monkeypatch.setattr(learning, "judge", lambda run: {"5": [len(run.name), 1, 1]})
+    monkeypatch.setattr(learning, "judge", lambda run: {"world_model": {"5": [len(run.name), 1, 1]}})
     out = tmp_path / "lines.jsonl"
     lines = [{"row": "dreamer/dmc/finger_spin", "seed": seed, "world_model": {}, "commit": "old"} for seed in (7, 8)]
     out.write_text("".join(json.dumps(line) + "\n" for line in lines))

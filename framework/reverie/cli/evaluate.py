@@ -48,7 +48,12 @@ def evaluate(
     ] = None,
     random: Annotated[bool, typer.Option("--random", help="A random policy beside it, on the same seeds.")] = False,
     world_model: Annotated[
-        bool, typer.Option("--world-model", help="Judge the world model on the same episodes.")
+        bool,
+        typer.Option(
+            "--world-model",
+            help="Judge the world model on the same episodes; with --random, on those of a random policy too, which "
+            "are the same for all runs.",
+        ),
     ] = False,
     sb3: Annotated[
         str | None, typer.Option(metavar="CLASS", help="RUN is a model that this class of Stable-Baselines3 saved.")
@@ -92,21 +97,21 @@ def evaluate(
     protocol = opened.recipe.settings.evaluation
     count, first = episodes or protocol.episodes, protocol.seed if seed is None else seed
     chosen: Any = protocol.mode if mode is None else mode.value
-    report: WorldModelReport | None = None
+    reports: dict[str, WorldModelReport] = {}
     if opened.plays_nowhere:
         _show_recorded(opened, world_model, as_json, chosen, first)
         return
     if world_model:
-        results, report = _judged(opened, episodes=count, seed=first, mode=chosen)
+        results, reports = _judged(opened, random, episodes=count, seed=first, mode=chosen)
     else:
         results = {"agent": play(opened.policy, opened.factory, episodes=count, seed=first, mode=chosen)}
     if random and "random" not in results:
         policy = RandomPolicy(opened.factory.action)
         results["random"] = play(policy, opened.factory, episodes=count, seed=first, mode=chosen)
     if as_json:
-        print_json(_as_data(opened, results, report))
+        print_json(_as_data(opened, results, reports))
     else:
-        _show(opened, results, report)
+        _show(opened, results, reports)
 
 
 def _show_recorded(opened: "Opened", world_model: bool, as_json: bool, mode: Any, seed: int) -> None:
@@ -132,8 +137,11 @@ def _show_recorded(opened: "Opened", world_model: bool, as_json: bool, mode: Any
     show_world_model(report)
 
 
-def _judged(opened: "Opened", **options: Any) -> "tuple[dict[str, EvaluationResult], WorldModelReport]":
-    """Returns and world model from the same episodes; a random policy plays them where nothing else can act."""
+def _judged(
+    opened: "Opened", random: bool, **options: Any
+) -> "tuple[dict[str, EvaluationResult], dict[str, WorldModelReport]]":
+    """Returns and world model from the same episodes: the agent's, and a random policy's on request or where nothing
+    else can act."""
     from reverie.assembly.build import NobodyActs
     from reverie.evaluation.judged import evaluate_and_judge
     from reverie.evaluation.protocol import RandomPolicy
@@ -141,20 +149,25 @@ def _judged(opened: "Opened", **options: Any) -> "tuple[dict[str, EvaluationResu
     agent = opened.agent
     idle = isinstance(agent.planner, NobodyActs)
     learners = [choice.config for choice in opened.recipe.group("learners").values()]
-    player = RandomPolicy(opened.factory.action) if idle else None
-    result, report = evaluate_and_judge(agent, opened.factory, learners, player=player, **options)
-    return {"random" if idle else "agent": result}, report
+    names = ["random"] if idle else ["agent", "random"] if random else ["agent"]
+    players = {"agent": None, "random": RandomPolicy(opened.factory.action)}
+    judged = {
+        name: evaluate_and_judge(agent, opened.factory, learners, player=players[name], **options) for name in names
+    }
+    return {name: result for name, (result, _) in judged.items()}, {name: one for name, (_, one) in judged.items()}
 
 
 def _as_data(
-    opened: "Opened", results: "dict[str, EvaluationResult]", report: "WorldModelReport | None"
+    opened: "Opened", results: "dict[str, EvaluationResult]", reports: "dict[str, WorldModelReport]"
 ) -> dict[str, Any]:
     data = {
         **_about(opened),
         **_main(results).as_json(),
         "random": results["random"].as_json() if "random" in results else None,
     }
-    return data if report is None else {**data, "world_model": report.as_json()}
+    for place, report in enumerate(reports.values()):
+        data["world_model_random" if place else "world_model"] = report.as_json()
+    return data
 
 
 def _about(opened: "Opened") -> dict[str, Any]:
@@ -173,16 +186,16 @@ def _main(results: "dict[str, EvaluationResult]") -> "EvaluationResult":
     return next(iter(results.values()))
 
 
-def _show(opened: "Opened", results: "dict[str, EvaluationResult]", report: "WorldModelReport | None" = None) -> None:
+def _show(opened: "Opened", results: "dict[str, EvaluationResult]", reports: "dict[str, WorldModelReport]") -> None:
     steps = opened.checkpoint.counters.get("env_steps", 0)
     say(f"{opened.recipe.name} on {opened.environment}", "bold")
     say(f"{opened.run}, {opened.checkpoint.name} ({steps:,} environment steps), planner {opened.planner}", "dim")
     say_results(results)
-    if report is not None:
+    for name, report in reports.items():
         from reverie.cli.world_model import show_world_model
 
         say()
-        show_world_model(report)
+        show_world_model(report, f"world model, episodes of the {name} policy" if len(reports) > 1 else "world model")
 
 
 def say_results(results: "dict[str, EvaluationResult]") -> None:

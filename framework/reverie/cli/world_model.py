@@ -21,10 +21,10 @@ Line = tuple[str, str, str]
 """Name, value, and what it means or why there is none."""
 
 
-def show_world_model(report: "WorldModelReport") -> None:
-    """Print the report."""
+def show_world_model(report: "WorldModelReport", title: str = "world model") -> None:
+    """Print the report under a title."""
     conditions = report.conditions
-    say("world model", "bold")
+    say(title, "bold")
     say(
         f"{conditions.starts} starts in {conditions.episodes} held-out episodes: it sees the real past (at least "
         f"{conditions.context} steps where there are as many), then imagines along the actions really taken",

@@ -32,7 +32,7 @@ def evaluate_and_judge(
         factory: makes the environments.
         learners: the options of the recipe's learners, which say how values are discounted.
         episodes, seed, mode, should_stop: as for `evaluate`.
-        player: acts in place of the agent, where it has neither planner nor actor.
+        player: acts in place of the agent, which may have neither planner nor actor.
 
     Raises:
         EvaluationStopped: `should_stop` said so.
@@ -48,7 +48,8 @@ def evaluate_and_judge(
         watch=recorder.watch,
     )
     recordings = recorder.recordings()
-    report = judge_recorded(agent, recordings, learners, repeat=factory.action_repeat, mode=mode, seed=seed)
+    own = player is None
+    report = judge_recorded(agent, recordings, learners, repeat=factory.action_repeat, own=own, mode=mode, seed=seed)
     return result, report
 
 
@@ -58,6 +59,7 @@ def judge_recorded(
     learners: Iterable[Any],
     *,
     repeat: int = 1,
+    own: bool = True,
     mode: Mode = "mode",
     seed: int = 0,
 ) -> WorldModelReport:
@@ -68,7 +70,9 @@ def judge_recorded(
         recordings: at least one.
         learners: the options of the recipe's learners, which say how values are discounted.
         repeat: frames of one decision.
+        own: whether the agent played them itself.
         mode, seed: as for `evaluate`.
     """
-    discounts = discounts_of(learners, repeat)
-    return judge(agent, recordings, discount=discounts.value, continue_discount=discounts.cont, mode=mode, seed=seed)
+    found = discounts_of(learners, repeat)
+    folded = found.cont
+    return judge(agent, recordings, discount=found.value, continue_discount=folded, own=own, mode=mode, seed=seed)

@@ -53,6 +53,21 @@ def test_the_table_has_a_row_for_each_horizon_and_a_reason_for_what_is_missing(r
     assert "of 2" in next(line for line in lines.values() if line.startswith("active units"))
 
 
+def test_a_random_policys_episodes_are_the_same_for_all_models(run: Path, ask: Ask) -> None:
+    found = data(ask("evaluate", run, "--world-model", "--random", "--json"))
+    own, other = found["world_model"], found["world_model_random"]
+    assert own == data(ask("evaluate", run, "--world-model", "--json"))["world_model"]
+    assert other["observations"] != own["observations"]
+    assert other["value"] == other["policy"] == {"why": "another policy played these episodes"}
+    assert own["policy"] != other["policy"]
+    assert found["random"]["returns"] == data(ask("evaluate", run, "--random", "--json"))["random"]["returns"]
+    code, out, _ = ask("evaluate", run, "--world-model", "--random")
+    assert code == 0
+    assert out.index("world model, episodes of the agent policy") < out.index(
+        "world model, episodes of the random policy"
+    )
+
+
 def test_json_holds_every_horizon_and_the_returns_stay_what_they_were(run: Path, ask: Ask) -> None:
     plain, found = data(ask("evaluate", run, "--json")), data(ask("evaluate", run, "--world-model", "--json"))
     assert found["returns"] == plain["returns"]

@@ -34,6 +34,7 @@ from reverie.evaluation.world_model.rollouts import Imagined, filtered, imagined
 
 NUMBERS_AT_ONCE = 2_000_000
 """Predicted numbers held in memory at once: long rollouts of images are imagined for a few starts at a time."""
+ANOTHERS = "another policy played these episodes"
 MOSTLY_BORROWED = 0.9
 """A return is not compared where this much of it is the value head's own word."""
 
@@ -49,6 +50,7 @@ def judge(
     span: int = 15,
     starts: int | None = None,
     policy_starts: int = 40,
+    own: bool = True,
     mode: Mode = "mode",
     seed: int = 0,
 ) -> WorldModelReport:
@@ -65,6 +67,7 @@ def judge(
         starts: per episode, evenly spread, for open-loop imagination; None takes every row where observations are
             vectors, and 16 where there are pictures among them.
         policy_starts: over all episodes, for the policy in imagination.
+        own: whether the agent itself played; nothing is said of its values and its policy on another's episodes.
         mode: whether latents (and the policy's actions) are the most likely ones or drawn.
         seed: of what is drawn.
 
@@ -89,8 +92,8 @@ def judge(
             cont=cont,
             kl=kl,
             latents=latents,
-            value=case.value(discount, context),
-            policy=case.policy(policy_starts, continue_discount),
+            value=case.value(discount, context) if own else NotApplicable(ANOTHERS),
+            policy=case.policy(policy_starts, continue_discount) if own else NotApplicable(ANOTHERS),
         )
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from reverie.evaluation.reopen import Opened
     from reverie.evaluation.world_model import WorldModelReport
 
+_WHOSE = {"agent": ", on the agent's episodes", "random": ", on random episodes"}
 _SHOWN = 12  # single returns are listed up to this many episodes
 
 
@@ -195,7 +196,7 @@ def _show(opened: "Opened", results: "dict[str, EvaluationResult]", reports: "di
         from reverie.cli.world_model import show_world_model
 
         say()
-        show_world_model(report, f"world model, episodes of the {name} policy" if len(reports) > 1 else "world model")
+        show_world_model(report, "world model" + (_WHOSE[name] if len(reports) > 1 else ""))
 
 
 def say_results(results: "dict[str, EvaluationResult]") -> None:

@@ -63,9 +63,7 @@ def test_a_random_policys_episodes_are_the_same_for_all_models(run: Path, ask: A
     assert found["random"]["returns"] == data(ask("evaluate", run, "--random", "--json"))["random"]["returns"]
     code, out, _ = ask("evaluate", run, "--world-model", "--random")
     assert code == 0
-    assert out.index("world model, episodes of the agent policy") < out.index(
-        "world model, episodes of the random policy"
-    )
+    assert out.index("world model, on the agent's episodes") < out.index("world model, on random episodes")
 
 
 def test_json_holds_every_horizon_and_the_returns_stay_what_they_were(run: Path, ask: Ask) -> None:

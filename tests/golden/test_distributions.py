@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from scipy import stats
 from torch import distributions as td
 
 from reverie.contracts import Sampling
@@ -115,6 +116,50 @@ def test_tanh_normal_log_prob_agrees_with_torch():
     value = torch.tanh(rand(2, 3, seed=2))
     theirs = td.Independent(td.TransformedDistribution(td.Normal(mean, std), [td.TanhTransform()]), 1)
     torch.testing.assert_close(TanhNormal(mean, std).log_prob(value), theirs.log_prob(value), rtol=1e-5, atol=1e-6)
+
+
+EDGE = math.atanh(1 - 1e-6)
+
+
+@pytest.mark.parametrize(("mean", "std"), [(0.0, 2.0), (7.5, 0.3), (-9.0, 1.0), (30.0, 0.1), (2.0, 0.1)])
+@pytest.mark.parametrize("bound", [1.0, -1.0, 1 - 1e-7])
+def test_an_action_at_a_bound_has_the_probability_of_all_that_lies_there(mean: float, std: float, bound: float):
+    sign = math.copysign(1.0, bound)
+    expected = stats.norm.logsf(EDGE, loc=sign * mean, scale=std)
+    found = TanhNormal(torch.tensor([mean], dtype=F64), torch.tensor([std], dtype=F64)).log_prob(
+        torch.tensor([bound], dtype=F64)
+    )
+    assert found.item() == pytest.approx(expected, rel=1e-6, abs=1e-12)
+
+
+@pytest.mark.parametrize("std", [0.1, 1.0])
+@pytest.mark.parametrize("mean", [0.0, 4.0, 7.0, 7.5, -9.0, 50.0, -1000.0])
+def test_the_score_of_a_squashed_normal_averages_to_zero(mean: float, std: float):
+    """However saturated it is: else REINFORCE, whose advantages are noise around zero, drifts. In float32, as drawn."""
+    rows = 200_000
+    means = torch.full((rows, 1), mean, requires_grad=True)
+    stds = torch.full((rows, 1), std, requires_grad=True)
+    policy = TanhNormal(means, stds)
+    drawn = policy.draw(Sampling(generators=[torch.Generator().manual_seed(0)])).detach()
+    scores = torch.autograd.grad(policy.log_prob(drawn).sum(), (means, stds))
+    for score in scores:
+        assert bool(torch.isfinite(score).all())
+        assert score.mean().item() == pytest.approx(0.0, abs=0.01 / std)
+
+
+def test_a_saturated_policy_does_not_run_away_from_noise():
+    """REINFORCE where the critic expects too much of whatever is done: the mean may wander, it must not flee."""
+    mean = torch.full((1, 1), 9.0, requires_grad=True)
+    optimizer = torch.optim.Adam([mean], 0.05)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(500):
+        policy = TanhNormal(mean.expand(64, 1), torch.full((64, 1), 0.5))
+        action = policy.draw(Sampling(generators=[generator])).detach()
+        advantage = torch.randn(64, generator=generator) - 0.3
+        optimizer.zero_grad()
+        (-(advantage * policy.log_prob(action)).mean() - 3e-4 * policy.entropy().mean()).backward()
+        optimizer.step()
+    assert abs(mean.item()) < 12
 
 
 @pytest.mark.parametrize(("mean", "std"), [(0.0, 0.3), (0.7, 1.0), (-1.5, 0.5)])

@@ -44,6 +44,18 @@ ACTOR_GRADIENTS = [
     ),
     Mutation(
         17,
+        "a squashed action at its bound has the density of the last number before it",
+        "the score of a saturated policy does not average to zero: REINFORCE drives its mean further out, for ever",
+        "reverie.nn.distributions.bounded:TanhNormal.log_prob",
+        "torch.where(at_bound, mass, density)",
+        "density",
+        (
+            "tests/golden/test_distributions.py::test_the_score_of_a_squashed_normal_averages_to_zero",
+            "tests/golden/test_distributions.py::test_a_saturated_policy_does_not_run_away_from_noise",
+        ),
+    ),
+    Mutation(
+        17,
         "the environment sees the unclipped action",
         "the environment clips in silence and the model is told of another action than was executed",
         "reverie.assembly.agent:Agent.act",

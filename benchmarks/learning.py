@@ -251,15 +251,33 @@ def lines(path: Path) -> Iterator[dict[str, Any]]:
             yield json.loads(text)
 
 
-def judge_again(path: Path, folder: Path) -> int:
-    """Measure the world models of kept runs anew, and say in their lines by which code; returns how many there were."""
-    found = list(lines(path))
-    kept = [line for line in found if (kept_run(folder, line["row"], line["seed"]) / "checkpoints").is_dir()]
-    for line in kept:
+def judge_again(path: Path, folder: Path, rows: Sequence[str], seeds: Sequence[int] | None) -> int:
+    """Measure the world models of kept runs anew, and say in their lines by which code; returns how many there were.
+
+    A run belongs to a line if it has the same curve. Lines that are appended meanwhile stay.
+    """
+    judged = 0
+    for line in list(lines(path)):
+        run = kept_run(folder, line["row"], line["seed"])
+        wanted = line["row"] in rows and line["seed"] in (seeds or (line["seed"],))
+        if not wanted or not (run / "checkpoints").is_dir():
+            continue
+        if curve_of(evaluations(run)) != [tuple(point) for point in line["curve"]]:
+            print(f"{line['row']} seed {line['seed']}: {run} is another run than that of the line; left as it is")
+            continue
         print(f"{line['row']} seed {line['seed']} ...", flush=True)
-        line.update(judge(kept_run(folder, line["row"], line["seed"])), judged=provenance()["commit"])
-    path.write_text("".join(json.dumps(line) + "\n" for line in found))
-    return len(kept)
+        replace_line(path, {**line, **judge(run), "judged": provenance()["commit"]})
+        judged += 1
+    return judged
+
+
+def replace_line(path: Path, new: dict[str, Any]) -> None:
+    """Put a line in the place of the one of the same row and seed, and all others back as they are now."""
+    same = ("row", "seed")
+    found = [new if all(line[key] == new[key] for key in same) else line for line in lines(path)]
+    beside = path.with_suffix(".new")
+    beside.write_text("".join(json.dumps(line) + "\n" for line in found))
+    beside.replace(path)
 
 
 def report(table: str, path: Path) -> str:
@@ -290,8 +308,10 @@ def _model_errors(mine: list[dict[str, Any]], name: str) -> str:
     """Median error relative to the better of copy-last and mean, and how many seeds lie below both, per horizon."""
     cells = []
     for horizon in JUDGED if all(line.get(name) for line in mine) else ():
-        ratios = [model / min(copy, mean) for model, copy, mean in (line[name][str(horizon)] for line in mine)]
-        cells.append(f"{statistics.median(ratios):.2f} ({sum(ratio < 1 for ratio in ratios)} of {len(ratios)})")
+        found = [line[name][str(horizon)] for line in mine if str(horizon) in line[name]]  # it may not apply
+        ratios = [model / min(copy, mean) for model, copy, mean in found]
+        below = sum(ratio < 1 for ratio in ratios)
+        cells.append(f"{statistics.median(ratios):.2f} ({below} of {len(ratios)})" if ratios else "-")
     return ", ".join(cells) or "-"
 
 
@@ -339,15 +359,15 @@ def main() -> None:
     if options.figure:
         draw(options.table, path, options.figure)
         return
-    if options.judge:
-        print(f"{judge_again(path, options.judge)} of {len(list(lines(path)))} lines judged again")
-        return
     if options.overrides and options.out is None:
         parser.error("overrides make the recipe another one than the table names: give --out")
     rows = [row for row in TABLES[options.table] if options.row in (None, row.env, row.name)]
     if not rows:
         known = ", ".join(row.name for row in TABLES[options.table])
         parser.error(f"{options.table} has no row {options.row!r}; it has {known}")
+    if options.judge:
+        print(f"{judge_again(path, options.judge, [row.name for row in rows], options.seeds)} models judged again")
+        return
     how = How(tuple(options.overrides), options.until_solved, options.keep)
     for row in rows:
         shorter = replace(row, frames=min(row.frames, options.frames or row.frames))

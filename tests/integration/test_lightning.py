@@ -80,8 +80,8 @@ def test_unmodified_precision_plugins(tmp_path: Path, tiny_recipe: Make, precisi
         def on_after_backward(self, trainer: Any, pl_module: Any) -> None:
             seen.append(torch.is_autocast_enabled("cpu"))
 
-    average = ["learners.model.average=null"] if precision == "bf16-true" else []  # it is refused
-    recipe = tiny_recipe(f"trainer.precision={precision}", "stages.1.until.env_steps=10", *average)
+    still = ["learners.model.average=null", "learners.behaviour.slow_rate=1"] if precision == "bf16-true" else []
+    recipe = tiny_recipe(f"trainer.precision={precision}", "stages.1.until.env_steps=10", *still)
     result = train(recipe, run_dir=tmp_path / "run", callbacks=[Look()], progress=False)
     state = checkpoint_of(result.run_dir).agent_state()
     weight = next(value for name, value in state.items() if name.startswith("dynamics") and value.is_floating_point())

@@ -121,15 +121,31 @@ def test_the_report_counts_seeds_and_compares_errors_with_the_better_baseline(
     )
 
 
+def test_an_error_that_does_not_apply_at_a_horizon_is_left_out(tmp_path: Path) -> None:
+    line = {"row": "dreamer/cartpole", "seed": 7, "frames": 9, "solved_at": 9, "held": 1, "cpu_minutes": 1.0}
+    (tmp_path / "lines.jsonl").write_text(json.dumps({**line, "world_model": {"5": [1, 2, 4]}}) + "\n")
+    assert learning.report("dreamer", tmp_path / "lines.jsonl").endswith("| 0.50 (1 of 1), - | - |")
+
+
 def test_kept_runs_are_judged_again_and_other_lines_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "dreamer-dmc-finger_spin-8" / "checkpoints").mkdir(parents=True)
-    monkeypatch.setattr(learning, "judge", lambda run: {"world_model": {"5": [len(run.name), 1, 1]}})
-    out = tmp_path / "lines.jsonl"
-    lines = [{"row": "dreamer/dmc/finger_spin", "seed": seed, "world_model": {}, "commit": "old"} for seed in (7, 8)]
-    out.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert learning.judge_again(out, tmp_path) == 1
-    first, second = learning.lines(out)
-    assert first == lines[0]
-    assert second["world_model"] == {"5": [25, 1, 1]}
-    assert second["commit"] == "old"
-    assert second["judged"] == learning.provenance()["commit"]
+    out, row = tmp_path / "lines.jsonl", "dreamer/dmc/finger_spin"
+    old = [{"row": row, "seed": seed, "world_model": {}, "commit": "old", "curve": [[250, 9.0]]} for seed in range(4)]
+    for seed, mean in ((1, 9.0), (2, 9.0), (3, 8.0)):  # none of seed 0 was kept, and that of seed 3 is another run
+        run = tmp_path / f"dreamer-dmc-finger_spin-{seed}"
+        (run / "checkpoints").mkdir(parents=True)
+        (run / "metrics").mkdir()
+        (run / "metrics" / "evaluations.jsonl").write_text(json.dumps({"env_steps": 250, "mean": mean}) + "\n")
+
+    def judge(run: Path) -> dict[str, object]:
+        with out.open("a") as file:  # a table that runs at the same time
+            file.write(json.dumps({**old[0], "seed": 9}) + "\n")
+        return {"world_model": {"5": [1, 1, 1]}}
+
+    monkeypatch.setattr(learning, "judge", judge)
+    out.write_text("".join(json.dumps(line) + "\n" for line in old))
+    assert learning.judge_again(out, tmp_path, [row], [0, 1, 3]) == 1
+    found = list(learning.lines(out))
+    assert [found[0], *found[2:4]] == [old[0], *old[2:]]
+    assert found[1] == {**old[1], "world_model": {"5": [1, 1, 1]}, "judged": learning.provenance()["commit"]}
+    assert [line["seed"] for line in found] == [0, 1, 2, 3, 9]
+    assert learning.judge_again(out, tmp_path, ["dreamer/pendulum"], None) == 0

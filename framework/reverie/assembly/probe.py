@@ -17,7 +17,7 @@ from reverie.contracts.learner import Learner
 from reverie.contracts.sampling import Sampling
 from reverie.contracts.view import View
 from reverie.errors import Problem
-from reverie.nn import averages
+from reverie.nn import SlowCopy, averages
 
 if TYPE_CHECKING:
     from reverie.recipes.recipe import Recipe
@@ -181,12 +181,18 @@ class Probe:
                 )
 
     def _average(self, name: str, learner: Learner) -> None:
-        """An average moves by small shares of small differences, which weights of 8 binary digits round away."""
-        if self.recipe.settings.trainer.precision == "bf16-true" and averages(learner.optimizers()):
+        """Averages move by small shares of small differences, which weights of 8 binary digits round away."""
+        if self.recipe.settings.trainer.precision != "bf16-true":
+            return
+        slow = any(isinstance(module, SlowCopy) and module.rate < 1 for module in learner.modules())
+        if slow or averages(learner.optimizers()):
             self._report(
                 f"learners/{name}",
-                "it keeps the average of its weights, which stands still in `trainer.precision: bf16-true`",
-                f"use `bf16-mixed`, or `learners.{name}.average: null` where the component has that option",
+                f"it keeps {'a slow copy' if slow else 'the average'} of weights, which stands still in "
+                "`trainer.precision: bf16-true`",
+                "use `bf16-mixed`, or "
+                + ("`slow_rate: 1`" if slow else "`average: null`")
+                + " where it has that option",
             )
 
     # -- reporting -----------------------------------------------------------------------------------------------

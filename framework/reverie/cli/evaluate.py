@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from reverie.evaluation.reopen import Opened
     from reverie.evaluation.world_model import WorldModelReport
 
-_WHOSE = {"agent": ", on the agent's episodes", "random": ", on random episodes"}
+_WHOSE = {"agent": "on the agent's episodes", "random": "on a random policy's episodes"}
 _SHOWN = 12  # single returns are listed up to this many episodes
 
 
@@ -100,6 +100,8 @@ def evaluate(
     chosen: Any = protocol.mode if mode is None else mode.value
     reports: dict[str, WorldModelReport] = {}
     if opened.plays_nowhere:
+        if random:
+            raise ReverieError(f"{opened.run} has no environment for a random policy; name one, such as env=cartpole")
         _show_recorded(opened, world_model, as_json, chosen, first)
         return
     if world_model:
@@ -127,7 +129,7 @@ def _show_recorded(opened: "Opened", world_model: bool, as_json: bool, mode: Any
         )
     recordings = opened.held_out()
     learners = [choice.config for choice in opened.recipe.group("learners").values()]
-    report = judge_recorded(opened.agent, recordings, learners, mode=mode, seed=seed)
+    report = judge_recorded(opened.agent, recordings, learners, own=False, mode=mode, seed=seed)
     if as_json:
         print_json({**_about(opened), "world_model": report.as_json()})
         return
@@ -166,9 +168,8 @@ def _as_data(
         **_main(results).as_json(),
         "random": results["random"].as_json() if "random" in results else None,
     }
-    for place, report in enumerate(reports.values()):
-        data["world_model_random" if place else "world_model"] = report.as_json()
-    return data
+    keys = {"agent": "world_model", "random": "world_model_random"}
+    return {**data, **{keys[name]: report.as_json() for name, report in reports.items()}}
 
 
 def _about(opened: "Opened") -> dict[str, Any]:
@@ -196,7 +197,7 @@ def _show(opened: "Opened", results: "dict[str, EvaluationResult]", reports: "di
         from reverie.cli.world_model import show_world_model
 
         say()
-        show_world_model(report, "world model" + (_WHOSE[name] if len(reports) > 1 else ""))
+        show_world_model(report, f"world model, {_WHOSE[name]}")
 
 
 def say_results(results: "dict[str, EvaluationResult]") -> None:

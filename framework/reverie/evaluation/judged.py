@@ -58,8 +58,8 @@ def judge_recorded(
     recordings: Sequence[Recording],
     learners: Iterable[Any],
     *,
+    own: bool,
     repeat: int = 1,
-    own: bool = True,
     mode: Mode = "mode",
     seed: int = 0,
 ) -> WorldModelReport:
@@ -69,8 +69,8 @@ def judge_recorded(
         agent: an assembled `Agent`.
         recordings: at least one.
         learners: the options of the recipe's learners, which say how values are discounted.
+        own: whether the agent played them itself, so that they say something of its values and its policy.
         repeat: frames of one decision.
-        own: whether the agent played them itself.
         mode, seed: as for `evaluate`.
     """
     found = discounts_of(learners, repeat)

@@ -235,7 +235,7 @@ class TrainerOptions(Config):
     """Processes on the CPU, or GPUs; more than one trains with DDP."""
     precision: Literal["32-true", "bf16-mixed", "bf16-true", "64-true"] = "32-true"
     """Lightning's precision. `16-mixed` is refused: its loss scaling skips steps in silence. So is `bf16-true` where a
-    learner keeps the average of its weights."""
+    learner keeps an average or a slow copy of weights."""
     threads: int | None = Field(default=None, gt=0, le=4096)
     """torch's threads; null leaves torch's own choice."""
 

@@ -24,7 +24,7 @@ def reverie_components() -> list[ComponentSpec]:
 @hookimpl
 def reverie_check_recipe(recipe: Any) -> list[Problem]:
     """What only a look at the whole recipe can tell about this learner."""
-    return [*_discounted_twice(recipe), *_stepped_by_another(recipe)]
+    return [*_discount_of_nothing(recipe), *_discounted_twice(recipe), *_stepped_by_another(recipe)]
 
 
 def _stepped_by_another(recipe: Any) -> list[Problem]:
@@ -49,6 +49,24 @@ def _stepped_by_another(recipe: Any) -> list[Problem]:
                         )
                     )
     return found
+
+
+def _discount_of_nothing(recipe: Any) -> list[Problem]:
+    """A discount in the target of a continue head that is not there discounts nothing."""
+    if "heads/continue" in recipe.choices:
+        return []
+    return [
+        Problem(
+            f"learners/{name} folds a discount of {factor} into the target of the continue head, and there is none",
+            recipe.places.get(f"learners.{name}.continue_discount", ""),
+            f"learners.{name}.continue_discount",
+            "nothing would be discounted by it",
+            f"write learners.{name}.continue_discount=1, and the discount where returns are made, such as "
+            f"learners.behaviour.discount={factor}",
+        )
+        for name, learner in recipe.group("learners").items()
+        if (factor := getattr(learner.config, "continue_discount", 1.0)) < 1
+    ]
 
 
 def _discounted_twice(recipe: Any) -> list[Problem]:

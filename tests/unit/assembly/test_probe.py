@@ -12,7 +12,7 @@ from reverie.assembly.agent import Agent
 from reverie.assembly.probe import probe
 from reverie.assembly.rehearsal import distinct_sizes, synthetic_batch
 from reverie.contracts import Context, Learner, Observed, Transition, View
-from reverie.nn import adam, keep_average
+from reverie.nn import SlowCopy, adam, keep_average
 from reverie.testing.toys import LinearDynamics, ToyHead, ToyNormal, toy_action, toy_observation
 
 
@@ -215,11 +215,16 @@ def test_losses_that_are_not_finite_or_depend_on_nothing(make_agent: Any):
 
 
 @pytest.mark.parametrize(
-    ("precision", "average", "refused"),
-    [("bf16-true", 0.02, True), ("bf16-true", None, False), ("bf16-mixed", 0.02, False)],
+    ("precision", "average", "slow", "refused"),
+    [
+        ("bf16-true", 0.02, 1.0, "average: null"),
+        ("bf16-true", None, 0.02, "slow_rate: 1"),
+        ("bf16-true", None, 1.0, None),
+        ("bf16-mixed", 0.02, 0.02, None),
+    ],
 )
 def test_an_average_needs_weights_that_can_hold_it(
-    make_agent: Any, precision: str, average: float | None, refused: bool
+    make_agent: Any, precision: str, average: float | None, slow: float, refused: str | None
 ):
     """In bfloat16 a share of 0.02 of a difference is rounded away: 1 + 0.02 * 0.1 is 1."""
 
@@ -229,9 +234,10 @@ def test_an_average_needs_weights_that_can_hold_it(
 
     agent = make_agent()
     learner = Averaged(agent, model_losses, trains=("encoder", "dynamics"))
+    learner.slow = SlowCopy(agent.dynamics, slow)
     problems = probe(FakeRecipe(precision=precision), agent, {"model": learner})  # type: ignore[arg-type]
-    assert [problem.key for problem in problems] == ["learners.model"] * refused
-    assert all("learners.model.average: null" in problem.fix for problem in problems)
+    assert [problem.key for problem in problems] == ["learners.model"] * (refused is not None)
+    assert all(f"`{refused}`" in problem.fix for problem in problems)
     assert torch.tensor(1.0).bfloat16().lerp(torch.tensor(1.1).bfloat16(), 0.02).item() == 1.0
 
 

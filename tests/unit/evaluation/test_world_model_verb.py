@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from reverie.api import train as reverie_train
 from reverie.cli.console import console
 from reverie.cli.main import run as reverie
 
-from .conftest import trained
+from .conftest import TINY, trained
 
 Ask = Callable[..., tuple[int, str, str]]
 
@@ -53,7 +54,7 @@ def test_the_table_has_a_row_for_each_horizon_and_a_reason_for_what_is_missing(r
     assert "of 2" in next(line for line in lines.values() if line.startswith("active units"))
 
 
-def test_a_random_policys_episodes_are_the_same_for_all_models(run: Path, ask: Ask) -> None:
+def test_a_random_policys_episodes_are_the_same_for_all_models(run: Path, ask: Ask, tmp_path: Path) -> None:
     found = data(ask("evaluate", run, "--world-model", "--random", "--json"))
     own, other = found["world_model"], found["world_model_random"]
     assert own == data(ask("evaluate", run, "--world-model", "--json"))["world_model"]
@@ -63,7 +64,30 @@ def test_a_random_policys_episodes_are_the_same_for_all_models(run: Path, ask: A
     assert found["random"]["returns"] == data(ask("evaluate", run, "--random", "--json"))["random"]["returns"]
     code, out, _ = ask("evaluate", run, "--world-model", "--random")
     assert code == 0
-    assert out.index("world model, on the agent's episodes") < out.index("world model, on random episodes")
+    assert out.index("on the agent's episodes") < out.index("on a random policy's episodes")
+
+    small = ("env=cartpole", "decoder.units=8", "decoder.layers=1", "seed=5")
+    third = data(ask("evaluate", trained("dreamer", tmp_path / "run", *small), "--world-model", "--random", "--json"))
+    (mine, theirs) = (one["observations"]["overall"] for one in (other, third["world_model_random"]))
+    assert [row.get("copy_last") for row in mine] == [row.get("copy_last") for row in theirs]
+    assert [row.get("model") for row in mine] != [row.get("model") for row in theirs]
+
+
+def test_where_nothing_acts_the_model_is_judged_on_random_episodes_alone(ask: Ask, tmp_path: Path) -> None:
+    left_out = (
+        "~actor",
+        "~planner",
+        "~learners/behaviour",
+        "stages.1.learners=[model]",
+        "stages.1.collect.policy=random",
+    )
+    kept = [line for line in TINY if not line.startswith(("actor", "learners.behaviour"))]
+    place = reverie_train("dreamer", [*kept, "env=cartpole", *left_out], run_dir=tmp_path / "run").run_dir
+    for words in (("--world-model",), ("--world-model", "--random")):
+        found = data(ask("evaluate", place, *words, "--json"))
+        assert "world_model" not in found
+        assert found["world_model_random"]["policy"] == {"why": "this recipe has neither a planner nor an actor"}
+        assert found["world_model_random"]["conditions"]["episodes"] == 2
 
 
 def test_json_holds_every_horizon_and_the_returns_stay_what_they_were(run: Path, ask: Ask) -> None:

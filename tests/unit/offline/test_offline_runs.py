@@ -16,6 +16,7 @@ from recorded import write_folder
 from reverie.cli.main import run as command
 from reverie.errors import RecipeError, ReverieError, RunError
 from reverie.evaluation.reopen import reopen
+from reverie.evaluation.world_model.judge import ANOTHERS
 from reverie.training.offline import held_out_indices, held_out_recordings
 from tiny_runs import differences, final_state, rows_of
 
@@ -47,8 +48,11 @@ def test_without_an_environment_only_the_model_is_judged(run: Path, capsys: pyte
     said = json.loads(capsys.readouterr().out)
     assert said["world_model"]["conditions"]["episodes"] == 1
     assert "mean" not in said
+    assert said["world_model"]["policy"]["why"] in ("this recipe has neither a planner nor an actor", ANOTHERS)
     assert command(["evaluate", str(run), "--world-model"]) == 0
     assert "held-out" in capsys.readouterr().out
+    assert command(["evaluate", str(run), "--world-model", "--random"]) == 2
+    assert "no environment for a random policy" in capsys.readouterr().err
 
 
 def test_named_an_environment_it_plays_like_any_other_run(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -32,9 +32,10 @@ from reverie.evaluation.world_model.returns import ReturnGap, ReturnGapResult, V
 from reverie.evaluation.world_model.reward import RewardAccuracy, RewardResult
 from reverie.evaluation.world_model.rollouts import Imagined, filtered, imagined_from, imagined_return
 
-NUMBERS_AT_ONCE = 2_000_000
-"""Predicted numbers held in memory at once: long rollouts of images are imagined for a few starts at a time."""
+NUMBERS_AT_ONCE = 8_000_000
+"""Numbers of observations and states held in memory at once: long rollouts are imagined for a few starts at a time."""
 ANOTHERS = "another policy played these episodes"
+_GOLDEN = (5**0.5 - 1) / 2
 MOSTLY_BORROWED = 0.9
 """A return is not compared where this much of it is the value head's own word."""
 
@@ -92,8 +93,8 @@ def judge(
             cont=cont,
             kl=kl,
             latents=latents,
-            value=case.value(discount, context) if own else NotApplicable(ANOTHERS),
-            policy=case.policy(policy_starts, continue_discount) if own else NotApplicable(ANOTHERS),
+            value=case.value(discount, context, own),
+            policy=case.policy(policy_starts, continue_discount, own),
         )
 
 
@@ -159,7 +160,9 @@ class _Case:
             cont.update(imagined.cont[:, near] / continue_discount, future.cont[:, near], future.valid[:, near])
 
     def _parts(self) -> list[Starts]:
+        dynamics = self.agent.dynamics
         size = sum(int(torch.Size(spec.shape).numel()) for spec in self.agent.observation.values())
+        size = (size + dynamics.feature_size + dynamics.code_size) * (dynamics.members or 1)
         rows = max(1, NUMBERS_AT_ONCE // (size * self.horizon))
         return [self.starts[first : first + rows] for first in range(0, len(self.starts), rows)]
 
@@ -198,10 +201,12 @@ class _Case:
 
     # Returns.
 
-    def value(self, discount: float | None, context: int) -> ValueResult | NotApplicable:
+    def value(self, discount: float | None, context: int, own: bool) -> ValueResult | NotApplicable:
         """Values of filtered states against what followed."""
         if "value" not in self.agent.heads:
             return NotApplicable("this recipe has no value head")
+        if not own:
+            return NotApplicable(ANOTHERS)
         reads = self.agent.heads["value"].reads
         if reads == "transition" or (reads == "before_action" and self.agent.actor is None):
             return NotApplicable("the value head judges actions, and there is no actor to choose them")
@@ -220,16 +225,18 @@ class _Case:
         found: ValueResult | NotApplicable = self._result(metric, None, why)
         return found
 
-    def policy(self, most: int, continue_discount: float) -> ReturnGapResult | NotApplicable:
+    def policy(self, most: int, continue_discount: float, own: bool) -> ReturnGapResult | NotApplicable:
         """The policy's imagined return against the real one over as many steps."""
         if isinstance(self.agent.planner, NobodyActs):
             return NotApplicable("this recipe has neither a planner nor an actor")
         if (missing := self._without("reward")) is not None:
             return NotApplicable(missing)
+        if not own:
+            return NotApplicable(ANOTHERS)
         future = self.held.future(self.starts, self.span)
         whole = future.valid[:, -1] | (future.valid & ~future.cont).any(1)  # (N,): as long, or truly over before
         rows = whole.nonzero()[:, 0]
-        rows = rows[:: max(1, -(-len(rows) // most))]
+        rows = rows[_spread(len(rows), most)]
         metric = ReturnGap(self.span, sync_on_compute=False)
         if len(rows):
             part = self.starts[rows]
@@ -254,6 +261,17 @@ class _Case:
         if metric is None or not metric.update_called:
             return NotApplicable(unused)
         return metric.compute()
+
+
+def _spread(rows: int, most: int) -> Tensor:
+    """At most `most` of so many rows, in order: one from each of equal parts, at places within the parts that differ.
+
+    Episodes of one length are thus not all met at the same moments.
+    """
+    count = min(rows, most)
+    parts = torch.arange(count, dtype=torch.float64)
+    within = (parts * _GOLDEN) % 1.0
+    return ((parts + within) * rows / max(1, count)).long()
 
 
 def discounted_returns(held: HeldOut, value: Tensor, discount: float) -> tuple[Tensor, Tensor]:

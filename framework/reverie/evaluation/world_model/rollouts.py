@@ -81,11 +81,12 @@ def imagined_return(
         start: (N,) states.
         horizon: steps.
         sampling: of actions and states.
-        continue_discount: what the continue head says of a certain "goes on"; it is divided out.
+        continue_discount: what the continue head, if there is one, says of a certain "goes on"; it is divided out.
     """
     act = policy_of(agent, len(start.features))
     trajectory: Trajectory = agent.imagination.rollout(start, act, horizon, sampling)
-    returns: Tensor = agent.imagination.returns(trajectory, discount=1 / continue_discount)
+    certain = continue_discount if "continue" in agent.heads else 1.0
+    returns: Tensor = agent.imagination.returns(trajectory, discount=1 / certain)
     return returns
 
 

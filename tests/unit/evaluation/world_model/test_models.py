@@ -25,6 +25,7 @@ from reverie.evaluation.world_model import (
     WorldModelReport,
     judge,
 )
+from reverie.evaluation.world_model.judge import _spread
 
 from .worlds import EDGE, A, B, C, K, action_blind, copy_last, episodes, inflating, model, oracle
 
@@ -90,6 +91,14 @@ def test_the_oracle_makes_no_error_and_beats_both_baselines() -> None:
         assert found.model < 1e-4
         assert found.useful
         assert found.copy_last == pytest.approx(golden(recordings, repeated, horizon), rel=1e-5)
+
+
+def test_by_default_every_row_is_a_start_and_with_pictures_a_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    recordings = episodes()
+    assert judge(oracle(), recordings).conditions.starts == len(starts_of(recordings)) > 16 * len(recordings)
+    drawn = oracle()
+    monkeypatch.setattr(type(drawn.observation), "images", property(lambda spec: ("picture",)))
+    assert judge(drawn, recordings).conditions.starts <= 16 * len(recordings)
 
 
 def test_a_model_that_copies_is_exactly_as_good_as_copying() -> None:
@@ -356,6 +365,23 @@ def test_a_folded_discount_does_not_hide_what_the_policy_is_promised() -> None:
     assert abs(folded.real) > 1
 
 
+def test_without_a_continue_head_there_is_nothing_to_take_out() -> None:
+    agent, recordings = oracle(), episodes(edge=float("inf"))
+    plain = judged(agent, recordings).policy
+    del agent.heads["continue"]
+    assert judged(agent, recordings, continue_discount=0.9).policy == judged(agent, recordings).policy
+    assert isinstance(plain, ReturnGapResult)
+
+
+def test_the_policy_is_met_at_all_moments_of_the_task() -> None:
+    """Five starts of ten episodes of one length, taken at a fixed distance, would be the same row of each other one."""
+    rows = _spread(10 * 40, 20) % 40
+    assert len(set(rows.tolist())) > 10
+    assert _spread(7, 20).tolist() == list(range(7))
+    assert _spread(0, 20).tolist() == []
+    assert judge(oracle(), episodes(), policy_starts=9).policy.count == 9
+
+
 def test_a_blind_model_is_wrong_about_the_policy_too() -> None:
     recordings = episodes(edge=float("inf"))
     gaps = []
@@ -374,6 +400,11 @@ def test_a_blind_model_is_wrong_about_the_policy_too() -> None:
     assert found.std == pytest.approx(np.std(gaps), rel=1e-3)
     assert abs(K).sum() > 0
     assert abs(B).sum() > 0
+
+
+def test_on_anothers_episodes_nothing_is_said_of_values_and_policy() -> None:
+    found = judged(model(value=linear_value()), drifting(), discount=DISCOUNT, own=False)
+    assert found.value == found.policy == NotApplicable("another policy played these episodes")
 
 
 def test_where_nobody_acts_there_is_no_policy_to_imagine() -> None:

@@ -1,5 +1,6 @@
 """The learner in whole recipes: the probe, and what the plugin refuses."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -57,6 +58,21 @@ def test_a_discount_in_two_places_is_refused():
     assert "a target that contains 0.99 already" in text
     assert "fix: write learners.behaviour.discount=1, or learners.model.continue_discount=1" in text
     prepare("dreamer", ["learners.model.continue_discount=0.99", "learners.behaviour.discount=1"], plugins=PLUGINS)
+
+
+def test_a_discount_in_the_target_of_a_head_that_is_not_there_is_refused():
+    """The published V1 without its continue head: what its recipe's comment says must work, and discount something."""
+    with pytest.raises(RecipeError) as caught:
+        prepare("dreamer_v1", ["heads.continue=null"], plugins=PLUGINS)
+    assert "learners/model folds a discount of 0.99 into the target of the continue head, and there is none" in str(
+        caught.value
+    )
+    assert "fix: write learners.model.continue_discount=1, and the discount where returns are made" in str(caught.value)
+    alone = ["heads.continue=null", "learners.model.continue_discount=1", "learners.behaviour.discount=0.99"]
+    prepared = prepare("dreamer_v1", alone, plugins=PLUGINS)
+    comment = (Path(__file__).parents[4] / "recipes" / "dreamer_v1.yaml").read_text()
+    assert " ".join(alone) in comment
+    assert prepared.learner_config("behaviour").discount == 0.99
 
 
 def test_a_planner_does_not_discount_what_the_continue_head_discounts():

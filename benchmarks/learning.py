@@ -326,11 +326,13 @@ def draw(table: str, path: Path, picture: Path) -> None:
     rows = [row for row in TABLES[table] if any(line["row"] == row.name for line in found)]
     figure, panels = plt.subplots(1, len(rows), figsize=(4.2 * len(rows), 3.2), squeeze=False, layout="constrained")
     for panel, row in zip(panels[0], rows, strict=True):
-        for line in sorted((one for one in found if one["row"] == row.name), key=lambda one: one["seed"]):
+        mine = sorted((one for one in found if one["row"] == row.name), key=lambda one: one["seed"])
+        for line in mine:
             steps, returns = zip(*line["curve"], strict=True)
             panel.plot([step / 1000 for step in steps], returns, linewidth=1.2, label=f"seed {line['seed']}")
         panel.axhline(row.threshold, color="0.4", linewidth=1, linestyle="--")
-        panel.set(title=f"{row.recipe}, {row.env}", xlabel="thousand frames", xlim=(0, row.frames / 1000))
+        within = max(line["frames"] for line in mine)
+        panel.set(title=f"{row.recipe}, {row.env}", xlabel="thousand frames", xlim=(0, within / 1000))
         panel.spines[["top", "right"]].set_visible(False)
         panel.legend(frameon=False, fontsize=8)
     panels[0][0].set_ylabel("return, mean of 10 episodes")

@@ -165,13 +165,13 @@ class Keeper(Callback):
         from reverie.evaluation.protocol import evaluate
 
         agent, factory, settings = self.module.agent, self.data.factory, self.settings.evaluation
-        options: dict[str, Any]
         if without_environment(factory):
             learners = [learner.config for learner in self.module.learners.values()]
-            options = {"own": False, "mode": settings.mode, "seed": settings.seed}
-            report = judge_recorded(agent, self._held_out(), learners, **options)
+            report = judge_recorded(
+                agent, self._held_out(), learners, own=False, mode=settings.mode, seed=settings.seed
+            )
             return {"world_model": report.numbers()}
-        options = {
+        options: dict[str, Any] = {
             "episodes": settings.episodes,
             "seed": settings.seed,
             "mode": settings.mode,

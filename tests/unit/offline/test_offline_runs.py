@@ -83,7 +83,9 @@ def test_metrics_of_the_model_are_written_while_it_learns(folder: Path, from_fol
     entries = [json.loads(line) for line in (place / "metrics" / "evaluations.jsonl").read_text().splitlines()]
     assert [entry["updates"] for entry in entries] == [5, 10, 12]
     assert all("world_model" in entry and "mean" not in entry for entry in entries)
-    assert any(name.startswith("world/") and value for row in rows_of(place) for name, value in row.items())
+    found = {name for row in rows_of(place) for name, value in row.items() if name.startswith("world/") and value}
+    assert found
+    assert not [name for name in found if "gap" in name or "world/value" in name], "another policy recorded these"
 
 
 def test_a_resumed_run_ends_in_the_same_numbers_even_without_the_data(

@@ -89,7 +89,7 @@ def measured(subject: str, places: list[tuple[str, str, int]], seconds: float) -
             continue  # half a minute for one update
         torch.set_num_threads(threads)
         made = stepper(subject, device)
-        works = {"update": (made, seconds)}
+        works: dict[str, tuple[Callable[[], None], float]] = {"update": (made, seconds)}
         works |= {f"act {n}": (decider(made, n), seconds * BRIEFLY) for n in (1, 16)}
         weights = sum(parameter.numel() for parameter in made.agent.parameters())
         for what, (work, lasting) in works.items():

@@ -22,7 +22,7 @@ import statistics
 import subprocess
 import sys
 import venv
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +137,7 @@ def main() -> None:
     parser.add_argument("--env", default="cartpole")
     parser.add_argument("--json", action="store_true", help="a line of JSON with every time, for the records")
     options = parser.parse_args()
-    make = {"reverie": lambda: Side(sys.executable, "dreamer_ours.py")}
+    make: dict[str, Callable[[], Side]] = {"reverie": lambda: Side(sys.executable, "dreamer_ours.py")}
     if options.against:
         paths = os.pathsep.join(str(options.against.resolve() / part) for part in ("framework", "plugins"))
         make["other"] = lambda: Side(sys.executable, "dreamer_ours.py", paths)

@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument("--append", type=Path, help="a file that gets one JSON line per run")
     args = parser.parse_args()
     for run in args.runs:
-        own, other = (played(run, words, args.episodes) for words in ([], args.planner.split()))
+        own, other = (played(run, words, args.episodes) for words in (list[str](), args.planner.split()))
         line: dict[str, Any] = {"run": run.name, "planner": args.planner, "episodes": args.episodes}
         line["mode"] = other["mode"]
         line |= {name: round(value, 3) for name, value in compared(own["returns"], other["returns"]).items()}

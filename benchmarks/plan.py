@@ -60,8 +60,7 @@ class Ours:
         head = GaussianConfig(units=SIZES["units"], layers=2, zero_init=False, **options)
         reward = GaussianHead(head, dynamics.feature_size, action)
         self.planners = {
-            name: CEM(CEMConfig(**setting, min_std=0.0), action, None)  # type: ignore[arg-type]
-            for name, setting in SETTINGS.items()
+            name: CEM(CEMConfig(**setting, min_std=0.0), action, None) for name, setting in SETTINGS.items()
         }
         self.agent = Agent(
             observation, action, encoder=encoder, dynamics=dynamics, planner=self.planners["planet"],
@@ -94,7 +93,7 @@ class Ours:
         plans = self.torch.zeros(1, setting["candidates"], setting["horizon"], SIZES["actions"])
         with FlopCounterMode(display=False) as counter:
             self.agent.imagination.score(self.start, plans, sampling=Sampling(mode="mode"))
-        return setting["iterations"] * counter.get_total_flops() / 1e9
+        return float(setting["iterations"] * counter.get_total_flops() / 1e9)
 
 
 class Peer:

@@ -62,7 +62,7 @@ class Refit(Stepper):
 def errors(agent: Any, recordings: Sequence[Any]) -> str:
     """Open-loop errors and, in brackets, the better baseline."""
     agent.eval()
-    found = judge_recorded(agent, recordings, []).observations
+    found = judge_recorded(agent, recordings, [], own=True).observations
     agent.train()
     if isinstance(found, NotApplicable):
         return str(found)

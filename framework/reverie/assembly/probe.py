@@ -152,7 +152,7 @@ class Probe:
                     slot, "none of its losses depends on a parameter", "let it train a slot that its losses use"
                 )
             return
-        torch.stack(terms).sum().backward()  # type: ignore[no-untyped-call]
+        torch.stack(terms).sum().backward()
         self._gradients(slot, learner)
 
     def _gradients(self, slot: str, learner: Learner) -> None:

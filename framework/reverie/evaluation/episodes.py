@@ -217,7 +217,7 @@ def preserved_randomness(seed: int) -> Iterator[None]:
     Nothing here draws from them on purpose; a library below might.
     """
     before_python, before_numpy = random.getstate(), np.random.get_state()
-    gpus = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
+    gpus = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
     with torch.random.fork_rng(devices=gpus):
         try:
             random.seed(seed)

@@ -46,7 +46,7 @@ class Ensemble(Dynamics[EnsembleLatent]):
             self.max_log_variance = nn.Parameter(torch.full((embed_size,), high))
 
     def initial(self, batch_size: int) -> EnsembleLatent:
-        weight = self.net.layers[0].weight
+        weight = next(self.net.parameters())
         x = weight.new_zeros(batch_size, self.feature_size)  # (B, D)
         return EnsembleLatent(x, torch.zeros(batch_size, dtype=torch.int64, device=x.device))
 

@@ -9,7 +9,7 @@ from gymnasium import spaces
 from gymnasium.envs.classic_control.pendulum import PendulumEnv, angle_normalize
 
 
-class PendulumTask(PendulumEnv):  # type: ignore[misc]
+class PendulumTask(PendulumEnv):
     """`Pendulum-v1` rewarded for another angle, or with a heavier or longer rod; observations and actions stay.
 
     reward = -((angle - goal)^2 + 0.1 velocity^2 + 0.001 torque^2), with the difference of angles in [-pi, pi]
@@ -33,7 +33,7 @@ class PendulumTask(PendulumEnv):  # type: ignore[misc]
     def step(self, u: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         angle, velocity = self.state
         torque = float(np.clip(u, -self.max_torque, self.max_torque)[0])
-        obs, _, terminated, truncated, info = super().step(u)
+        obs, _, terminated, truncated, info = super().step(u)  # type: ignore[no-untyped-call]
         cost = angle_normalize(angle - self.goal) ** 2 + 0.1 * velocity**2 + 0.001 * torque**2
         return obs, -float(cost), terminated, truncated, info
 

@@ -62,7 +62,8 @@ class Overshooting(Objective):
         for step in action.flatten(0, 1).unbind(1):  # D x (B * K, A)
             latent = agent.dynamics.imagine(latent, step.to(latent.features.dtype), sampling)
             codes.append(latent.code)
-        return torch.stack(codes, 1).unflatten(0, action.shape[:2])
+        found: Tensor = torch.stack(codes, 1).unflatten(0, action.shape[:2])
+        return found
 
     @staticmethod
     def _decoder(agent: AgentParts) -> Decoder:

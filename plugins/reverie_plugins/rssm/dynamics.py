@@ -237,8 +237,9 @@ class FilterStep:
 
     def advance(self, deter: Tensor, stoch: Tensor) -> Tensor:
         """(B, D), (B, S) -> the next deter (B, D)."""
-        if self.actions is not None:
-            return self.model.core.forward(deter, stoch, next(self.actions))
+        core = self.model.core
+        if core is not None and self.actions is not None:
+            return core.forward(deter, stoch, next(self.actions))
         return self.model._step(deter, self.stoch_in(stoch), self.gates)
 
     def posterior(self, deter: Tensor) -> OneHot | Normal:

@@ -52,7 +52,7 @@ class PaperDecoder(nn.Module):
 
     def forward(self, code: Tensor) -> Tensor:
         """(*B, Z) -> (*B, C, 64, 64), before any squashing."""
-        x = self.linear(code).reshape(-1, self.wide, 1, 1)  # (N, 32 * depth, 1, 1)
+        x: Tensor = self.linear(code).reshape(-1, self.wide, 1, 1)  # (N, 32 * depth, 1, 1)
         for number, convolution in enumerate(self.convolutions):
             x = convolution(x)  # (N, ., 5 / 13 / 30 / 64, same)
             if number < len(self.convolutions) - 1:

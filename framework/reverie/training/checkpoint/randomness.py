@@ -17,7 +17,7 @@ def capture() -> dict[str, Any]:
         "python": random.getstate(),
         "numpy": [str(name), [int(word) for word in words], int(position), int(has_gauss), float(gauss)],
         "torch": torch.get_rng_state(),
-        "cuda": [torch.cuda.get_rng_state()] if torch.cuda.is_initialized() else [],  # type: ignore[no-untyped-call]
+        "cuda": [torch.cuda.get_rng_state()] if torch.cuda.is_initialized() else [],
     }
 
 
@@ -33,7 +33,7 @@ def reinstate(state: Mapping[str, Any]) -> None:
     require_sound({"bit_generator": name, "state": {"pos": position}})
     np.random.set_state((name, np.array(keys, dtype=np.uint32), position, has_gauss, cached))
     torch.set_rng_state(state["torch"])
-    if state["cuda"] and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+    if state["cuda"] and torch.cuda.is_initialized():
         torch.cuda.set_rng_state(state["cuda"][0])
 
 

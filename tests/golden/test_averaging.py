@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from reverie.nn import iterates, keep_average, make_optimizer, restart_averages
+from reverie.nn import iterates, keep_average, make_optimizers, restart_averages
 from reverie.training.checkpoint.optimizers import load_optimizer
 
 
@@ -89,7 +89,7 @@ def test_weights_that_nothing_steps_stay_and_join_later():
 def test_the_iterates_are_those_of_the_optimizer_alone(name: str):
     def run(average: float | None) -> tuple[list[float], float]:
         weight = nn.Parameter(torch.tensor([1.0, -2.0]))
-        optimizer, path = make_optimizer(name, [weight], 0.1, 1e-8, average=average), []
+        optimizer, path = make_optimizers(name, [weight], 0.1, 1e-8, average=average)[0], []
         for k in range(5):
             with iterates([optimizer]):
                 weight.grad = torch.tensor([0.3 * k, -1.0]) + weight.detach()
@@ -105,7 +105,7 @@ def test_the_iterates_are_those_of_the_optimizer_alone(name: str):
 def test_the_average_lies_closer_to_the_minimum_of_a_noisy_loss():
     """What it is for: Adam runs around the minimum at a distance of its rate, however small the mean gradient."""
     weight = nn.Parameter(torch.full((64,), 1.0))
-    optimizer, noise = make_optimizer("adam", [weight], 0.05, 1e-8, average=0.01), torch.Generator().manual_seed(0)
+    optimizer, noise = make_optimizers("adam", [weight], 0.05, 1e-8, average=0.01)[0], torch.Generator().manual_seed(0)
     for _ in range(1000):
         with iterates([optimizer]):
             weight.grad = weight.detach() + torch.randn(64, generator=noise)
@@ -131,7 +131,7 @@ def test_without_a_rate_nothing_is_added():
 @pytest.mark.parametrize("broken", ["no iterate", "nan", "shape", "number", "rate", "count", "not averaged"])
 def test_a_state_that_does_not_fit_is_refused(broken: str):
     weight = nn.Parameter(torch.tensor([1.0, -2.0]))
-    optimizer = make_optimizer("laprop", [weight], 0.1, 1e-8, average=0.1)
+    optimizer = make_optimizers("laprop", [weight], 0.1, 1e-8, average=0.1)[0]
     update(optimizer, weight, 1.0)
     state = copy.deepcopy(optimizer.state_dict())
     entries, group = state["state"][0], state["param_groups"][0]

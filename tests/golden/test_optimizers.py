@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from reverie.nn import LaProp, clip_adaptively, make_optimizer, warm_up
+from reverie.nn import LaProp, clip_adaptively, make_optimizers, warm_up
 
 GRADIENTS = [[0.5, -2.0], [0.1, 30.0], [-4.0, 0.0], [1e-3, 1e-3], [0.2, -0.7]]
 
@@ -117,7 +117,7 @@ def test_adaptive_clipping_of_nothing():
 def test_warm_up_by_hand(name: str):
     """With a constant gradient each step is exactly one rate: 0, 1/4, 2/4, 3/4, 1, 1 of it."""
     weight = nn.Parameter(torch.zeros(1))
-    optimizer = make_optimizer(name, [weight], 0.1, 1e-20, warmup=4)
+    optimizer = make_optimizers(name, [weight], 0.1, 1e-20, warmup=4)[0]
     moved = [0.0]
     for _ in range(6):
         weight.grad = torch.ones(1)
@@ -130,7 +130,7 @@ def test_warm_up_by_hand(name: str):
 def test_warm_up_goes_on_after_a_restore():
     def made() -> tuple[nn.Parameter, torch.optim.Optimizer]:
         weight = nn.Parameter(torch.zeros(1))
-        return weight, make_optimizer("adam", [weight], 0.1, 1e-20, warmup=10)
+        return weight, make_optimizers("adam", [weight], 0.1, 1e-20, warmup=10)[0]
 
     weight, optimizer = made()
     for _ in range(5):
@@ -144,12 +144,12 @@ def test_warm_up_goes_on_after_a_restore():
 
 
 def test_without_warm_up_nothing_is_added():
-    optimizer = make_optimizer("laprop", [parameter(1.0)], 0.1, 1e-8)
+    optimizer = make_optimizers("laprop", [parameter(1.0)], 0.1, 1e-8)[0]
     assert set(optimizer.param_groups[0]) == {"params", "lr", "eps", "betas", "weight_decay"}
     assert warm_up(optimizer, 0) is optimizer
 
 
-@pytest.mark.parametrize("name", ["adam", "laprop"])
+@pytest.mark.parametrize("name", ["adam", "laprop", "muon"])
 def test_nothing_to_optimise_is_refused(name: str):
     with pytest.raises(ValueError, match="nothing to optimise"):
-        make_optimizer(name, [], 0.1, 1e-8)
+        make_optimizers(name, [], 0.1, 1e-8)

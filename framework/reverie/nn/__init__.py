@@ -34,9 +34,10 @@ from reverie.nn.kl import kl_balanced, kl_joint, mean_over_ranks
 from reverie.nn.laprop import LaProp
 from reverie.nn.lookup import lookup_pays, onto_lookup
 from reverie.nn.losses import nll
+from reverie.nn.muon import Muon
 from reverie.nn.normalize import RunningNormalizer
 from reverie.nn.normed_ensemble import NormedEnsembleMLP
-from reverie.nn.optim import OptimizerName, adam, clip_adaptively, make_optimizer, warm_up
+from reverie.nn.optim import OptimizerName, adam, clip_adaptively, make_optimizers, warm_up
 from reverie.nn.recurrent import BlockGRU, GRUCell, StandardGRUCell
 from reverie.nn.returns import ReturnScale, lambda_return, replayed_returns, trajectory_weights
 from reverie.nn.scanned import Scanned
@@ -58,6 +59,7 @@ __all__ = [
     "EnsembleMLP",
     "GRUCell",
     "LaProp",
+    "Muon",
     "LatentMLP",
     "Norm",
     "NormName",
@@ -91,7 +93,7 @@ __all__ = [
     "linear",
     "lookup_pays",
     "make_bins",
-    "make_optimizer",
+    "make_optimizers",
     "mean_over_ranks",
     "mix_uniform",
     "nll",

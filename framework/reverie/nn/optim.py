@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from reverie.nn.averaging import keep_average
 from reverie.nn.laprop import LaProp
+from reverie.nn.muon import Muon, is_matrix
 
-OptimizerName = Literal["adam", "laprop"]
+OptimizerName = Literal["adam", "laprop", "muon"]
 
 
 def adam(
@@ -32,7 +33,7 @@ def adam(
     return torch.optim.Adam(listed, lr=lr, eps=eps, betas=betas, fused=True)
 
 
-def make_optimizer(
+def make_optimizers(
     name: OptimizerName,
     parameters: Iterable[nn.Parameter],
     lr: float,
@@ -41,8 +42,9 @@ def make_optimizer(
     warmup: int = 0,
     weight_decay: float = 0.0,
     average: float | None = None,
-) -> torch.optim.Optimizer:
-    """An optimizer by its name: `adam`, or `laprop` (see `LaProp`).
+) -> list[torch.optim.Optimizer]:
+    """What steps a learner's parameters, by its name: `adam`, `laprop` (see `LaProp`), or `muon` (see `Muon`), which
+    takes the matrices and leaves the rest to Adam.
 
     Args:
         warmup: steps over which the learning rate rises from 0.
@@ -51,11 +53,17 @@ def make_optimizer(
     Raises:
         ValueError: without parameters.
     """
+    listed = _some(parameters)
+    made: list[torch.optim.Optimizer] = []
     if name == "laprop":
-        made: torch.optim.Optimizer = LaProp(_some(parameters), lr, eps, weight_decay=weight_decay)
-    else:
-        made = adam(parameters, lr, eps, weight_decay=weight_decay)
-    return keep_average(warm_up(made, warmup), average)
+        made = [LaProp(listed, lr, eps, weight_decay=weight_decay)]
+    elif name == "muon":
+        matrices = [parameter for parameter in listed if is_matrix(parameter)]
+        listed = [parameter for parameter in listed if not is_matrix(parameter)]
+        made = [Muon(matrices, lr, weight_decay=weight_decay)] if matrices else []
+    if listed and name != "laprop":
+        made.append(adam(listed, lr, eps, weight_decay=weight_decay))
+    return [keep_average(warm_up(one, warmup), average) for one in made]
 
 
 def warm_up(optimizer: torch.optim.Optimizer, steps: int) -> torch.optim.Optimizer:

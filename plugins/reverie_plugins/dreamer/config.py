@@ -57,9 +57,10 @@ class DreamerConfig(LearnerConfig):
     replay_discount: float | None = Field(default=None, gt=0, le=1)
     """Discount of that loss, whose continue flags are real ones; null takes `discount`. Needed where the
     discount is in the continue target."""
-    optimizer: Literal["adam", "laprop"] = "adam"
+    optimizer: Literal["adam", "laprop", "muon"] = "adam"
     """Of actor and critic. `laprop` (current V3) divides each gradient by the scale of its own time before averaging;
-    pair it with an `eps` of nearly nothing."""
+    pair it with an `eps` of nearly nothing. `muon` steps matrices by their orthogonalised momentum, and the rest by
+    Adam."""
     actor_lr: float = Field(default=1e-3, gt=0)
     """Learning rate of the actor."""
     critic_lr: float = Field(default=1e-3, gt=0)

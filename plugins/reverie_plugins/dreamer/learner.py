@@ -15,7 +15,7 @@ from reverie.nn import (
     ReturnScale,
     SlowCopy,
     lambda_return,
-    make_optimizer,
+    make_optimizers,
     nll,
     replayed_returns,
     trajectory_weights,
@@ -77,8 +77,9 @@ class ActorCritic(Learner):
     def optimizers(self) -> Sequence[Optimizer]:
         config = self.config
         return [
-            make_optimizer(config.optimizer, parameters, lr, config.eps, warmup=config.warmup)
+            optimizer
             for parameters, lr in zip(self._stepped, (config.actor_lr, config.critic_lr), strict=True)
+            for optimizer in make_optimizers(config.optimizer, parameters, lr, config.eps, warmup=config.warmup)
         ]
 
     def losses(self, view: View, ctx: Context) -> dict[str, Tensor]:

@@ -23,9 +23,9 @@ class WorldModelConfig(LearnerConfig):
     """Slots that this learner steps; those that the recipe leaves empty drop out of the default."""
     objectives: tuple[str, ...] = ("*",)
     """Names of the objectives that it runs; all of the recipe's by default."""
-    optimizer: Literal["adam", "laprop"] = "adam"
+    optimizer: Literal["adam", "laprop", "muon"] = "adam"
     """`laprop` (current V3) divides each gradient by the scale of its own time before averaging; pair it with an `eps`
-    of nearly nothing."""
+    of nearly nothing. `muon` steps matrices by their orthogonalised momentum, and the rest by Adam."""
     lr: Annotated[float, Field(gt=0)] | ByObservation = 1e-3
     """Learning rate. `{vectors: 3e-3, images: 1e-3}` lets it depend on what is observed."""
     warmup: int = Field(default=0, ge=0)

@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 
 from reverie import ByObservation
 from reverie.contracts import AgentParts, Context, Learner, View
-from reverie.nn import make_optimizer, nll
+from reverie.nn import make_optimizers, nll
 
 if TYPE_CHECKING:
     from reverie_plugins.world_model.config import WorldModelConfig
@@ -40,17 +40,15 @@ class WorldModel(Learner):
 
     def optimizers(self) -> Sequence[Optimizer]:
         config = self.config
-        return [
-            make_optimizer(
-                config.optimizer,
-                self._parameters_trained,
-                ByObservation.choose(config.lr, self._images),
-                config.eps,
-                warmup=config.warmup,
-                weight_decay=config.weight_decay,
-                average=config.average,
-            )
-        ]
+        return make_optimizers(
+            config.optimizer,
+            self._parameters_trained,
+            ByObservation.choose(config.lr, self._images),
+            config.eps,
+            warmup=config.warmup,
+            weight_decay=config.weight_decay,
+            average=config.average,
+        )
 
     def losses(self, view: View, ctx: Context) -> dict[str, Tensor]:
         agent, trains = view.agent, {*self.config.trains, *self.config.reaches}

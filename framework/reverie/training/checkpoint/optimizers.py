@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from reverie.nn import LaProp, Muon
 from reverie.nn.averaging import ITERATE
 
 _SINGLE = {"step", "mu_product", "eta", "mu"}
@@ -37,7 +38,7 @@ def load_optimizer(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
             if name != "params" and not _alike(value, theirs[name]):
                 raise ValueError(f"the option {name} of an optimizer does not fit")
         _check_average(mine, theirs, optimizer.state)
-    trusting = any(group.get("fused") for group in optimizer.param_groups)
+    trusting = isinstance(optimizer, LaProp | Muon) or any(group.get("fused") for group in optimizer.param_groups)
     for parameter, entries in optimizer.state.items():
         for name, value in entries.items():
             if not isinstance(value, Tensor):

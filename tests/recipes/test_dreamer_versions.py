@@ -20,6 +20,7 @@ from reverie.recipes.prepare import prepare
 from reverie.recipes.recipe import Recipe
 from reverie.training.checkpoint import read_agent_tensors
 from reverie.training.run import train
+from reverie_plugins.world_model.config import OptimizerByObservation
 
 V1 = {
     "settings": {
@@ -55,7 +56,7 @@ V1 = {
         "gradient": "dynamics", "horizon": 15, "starts": None, "discount": 1.0, "continues": "mean", "lam": 0.95,
         "entropy": 0.0, "targets": "online", "slow_regulariser": 0.0, "scale_returns": False, "baseline": False,
         "replay_value": 0.0, "optimizer": "adam", "actor_lr": 8e-5, "critic_lr": 8e-5, "eps": 1e-7, "warmup": 0,
-        "grad_clip": 100.0, "adaptive_clip": None, "discount_per": "decision",
+        "grad_clip": 100.0, "adaptive_clip": None, "discount_per": "decision", "actor_betas": (0.9, 0.999),
     },
 }  # fmt: skip
 PUBLISHED_2023 = {
@@ -95,7 +96,7 @@ PUBLISHED_2023 = {
         "entropy": 3e-4, "targets": "online", "slow_rate": 0.02, "slow_every": 1, "slow_regulariser": 1.0,
         "scale_returns": True, "return_decay": 0.99, "baseline": True, "replay_value": 0.0, "optimizer": "adam",
         "actor_lr": 3e-5, "critic_lr": 3e-5, "eps": 1e-5, "warmup": 0, "grad_clip": 100.0, "adaptive_clip": None,
-        "discount_per": "decision",
+        "discount_per": "decision", "actor_betas": (0.9, 0.999),
     },
 }  # fmt: skip
 CURRENT = {
@@ -130,6 +131,7 @@ CURRENT = {
         "scale_returns": True, "return_decay": 0.99, "replay_value": 0.3, "replay_value_into_model": True,
         "replay_discount": 0.997, "optimizer": "laprop", "actor_lr": 4e-5, "critic_lr": 4e-5, "eps": 1e-20,
         "warmup": 1000, "grad_clip": None, "adaptive_clip": 0.3, "discount_per": "decision",
+        "actor_betas": (0.9, 0.999),
     },
 }  # fmt: skip
 VERSIONS: dict[str, dict[str, dict[str, Any]]] = {
@@ -226,6 +228,8 @@ def told(prepared: Recipe, option: str) -> str:
         return "-"
     if isinstance(value, ByObservation):
         return f"{value.vectors:g} / {value.images:g}"
+    if isinstance(value, OptimizerByObservation):
+        return f"{value.vectors} / {value.images}"
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -39,6 +39,7 @@ def make_optimizers(
     lr: float,
     eps: float,
     *,
+    betas: tuple[float, float] = (0.9, 0.999),
     warmup: int = 0,
     weight_decay: float = 0.0,
     average: float | None = None,
@@ -47,6 +48,7 @@ def make_optimizers(
     takes the matrices and leaves the rest to Adam.
 
     Args:
+        betas: how slowly Adam and LaProp forget gradients and their squares.
         warmup: steps over which the learning rate rises from 0.
         average: see `keep_average`.
 
@@ -56,13 +58,13 @@ def make_optimizers(
     listed = _some(parameters)
     made: list[torch.optim.Optimizer] = []
     if name == "laprop":
-        made = [LaProp(listed, lr, eps, weight_decay=weight_decay)]
+        made = [LaProp(listed, lr, eps, betas, weight_decay)]
     elif name == "muon":
         matrices = [parameter for parameter in listed if is_matrix(parameter)]
         listed = [parameter for parameter in listed if not is_matrix(parameter)]
         made = [Muon(matrices, lr, weight_decay=weight_decay)] if matrices else []
     if listed and name != "laprop":
-        made.append(adam(listed, lr, eps, weight_decay=weight_decay))
+        made.append(adam(listed, lr, eps, betas, weight_decay))
     return [keep_average(warm_up(one, warmup), average) for one in made]
 
 

@@ -1,11 +1,13 @@
 """Options of the learner `dreamer`."""
 
 from collections.abc import Iterable
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field
 
 from reverie import LearnerConfig, Needs
+
+Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
 class DreamerConfig(LearnerConfig):
@@ -65,6 +67,10 @@ class DreamerConfig(LearnerConfig):
     """Learning rate of the actor."""
     critic_lr: float = Field(default=1e-3, gt=0)
     """Learning rate of the critic."""
+    actor_betas: tuple[Decay, Decay] = (0.9, 0.95)
+    """How slowly the actor's optimizer forgets gradients and their squares. As returns come to differ more, advantages
+    are divided by more: gradients shrink, and a memory of a thousand updates (the critic's: 0.999) would hold the
+    steps back."""
     warmup: int = Field(default=0, ge=0)
     """Steps over which both learning rates rise from 0 (current V3: 1,000)."""
     eps: float = Field(default=1e-5, gt=0)

@@ -76,10 +76,11 @@ class ActorCritic(Learner):
 
     def optimizers(self) -> Sequence[Optimizer]:
         config = self.config
+        actor, critic = self._stepped
+        name, eps, warmup = config.optimizer, config.eps, config.warmup
         return [
-            optimizer
-            for parameters, lr in zip(self._stepped, (config.actor_lr, config.critic_lr), strict=True)
-            for optimizer in make_optimizers(config.optimizer, parameters, lr, config.eps, warmup=config.warmup)
+            *make_optimizers(name, actor, config.actor_lr, eps, betas=config.actor_betas, warmup=warmup),
+            *make_optimizers(name, critic, config.critic_lr, eps, warmup=warmup),
         ]
 
     def losses(self, view: View, ctx: Context) -> dict[str, Tensor]:

@@ -1,7 +1,7 @@
 """Mutations of correctness notes 12 and 13: two-hot regression, and which gradient enters what."""
 
 from mutating import Mutation
-from suites import BEHAVIOUR, DREAMER, LIKELIHOODS, OPTIMIZERS, REPLAYED, ROUTES, TWO_HOT, VARIANTS, WORLD_MODEL
+from suites import BEHAVIOUR, DREAMER, LIKELIHOODS, MUON, OPTIMIZERS, REPLAYED, ROUTES, TWO_HOT, VARIANTS, WORLD_MODEL
 
 _TWO_HOT = "reverie.nn.two_hot:TwoHot"
 
@@ -185,6 +185,45 @@ CLIPPING = [
         ".clamp_min(smallest)",
         "",
         (f"{OPTIMIZERS}test_adaptive_clipping_by_hand",),
+    ),
+    Mutation(
+        13,
+        "Muon does not look ahead",
+        "its steps are those of plain momentum, one gradient late",
+        "reverie.nn.muon:Muon._step",
+        'torch._foreach_lerp(gradients, means, group["momentum"])',
+        "means",
+        (f"{MUON}test_three_steps_by_hand",),
+    ),
+    Mutation(
+        13,
+        "Muon's length is that of the shorter side",
+        "wide layers move a fraction of what Adam would move them",
+        "reverie.nn.muon:Muon._step",
+        "for (_, longer), numbers",
+        "for (longer, _), numbers",
+        (f"{MUON}test_three_steps_by_hand",),
+    ),
+    Mutation(
+        13,
+        "Muon takes the members of a stack for one matrix",
+        "one member's gradient turns another's step",
+        "reverie.nn.muon:_matrices",
+        "if parameter.ndim == 3:",
+        "if parameter.ndim == 0:",
+        (f"{MUON}test_three_steps_by_hand",),
+    ),
+    Mutation(
+        13,
+        "Muon stops after one round",
+        "directions that few examples ask for stay small",
+        "reverie.nn.muon:orthogonal",
+        "range(ROUNDS)",
+        "range(1)",
+        (
+            f"{MUON}test_the_iteration_is_a_polynomial_of_the_singular_values",
+            f"{MUON}test_three_steps_by_hand",
+        ),
     ),
     Mutation(
         13,

@@ -6,7 +6,7 @@ from torch import nn
 
 from reverie.assembly.rehearsal import Rehearsal
 from reverie.contracts import Sampling, View
-from reverie.nn import LaProp
+from reverie.nn import LaProp, Muon
 from reverie.testing.toys import ToyAgent, ToyHead, toy_action, toy_batch
 from reverie_plugins.dreamer.config import DreamerConfig
 from reverie_plugins.dreamer.imagined import choose_starts
@@ -166,6 +166,21 @@ def test_the_optimizer_is_an_option():
     assert type(actor) is type(critic) is LaProp
     assert (actor.param_groups[0]["warmup"], actor.param_groups[0]["full_lr"]) == (10, 0.1)
     assert critic.param_groups[0]["eps"] == 1e-20
+
+
+def test_the_actor_forgets_gradients_sooner_than_the_critic():
+    actor, critic = make()[1].optimizers()
+    assert (actor.param_groups[0]["betas"], critic.param_groups[0]["betas"]) == ((0.9, 0.95), (0.9, 0.999))
+    actor, critic = make(actor_betas=(0.5, 0.999), optimizer="laprop")[1].optimizers()
+    assert (actor.param_groups[0]["betas"], critic.param_groups[0]["betas"]) == ((0.5, 0.999), (0.9, 0.999))
+
+
+def test_muon_takes_the_matrices_of_both():
+    agent, learner, _view, _ctx = make(optimizer="muon", actor_lr=0.1, critic_lr=0.2)
+    found = [optimizer for optimizer in learner.optimizers() if type(optimizer) is Muon]
+    assert {optimizer.param_groups[0]["lr"] for optimizer in found} <= {0.1, 0.2}
+    stepped = [p for optimizer in learner.optimizers() for group in optimizer.param_groups for p in group["params"]]
+    assert len(stepped) == len(learner.trained(agent)) == len({*stepped} & {*learner.trained(agent)})
 
 
 def test_the_learner_saves_its_own_state_only():

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from reverie.assembly.rehearsal import Rehearsal
 from reverie.contracts import ArraySpec, Head, Objective, ObservationSpec, Sampling, Transition, View
-from reverie.nn import LaProp
+from reverie.nn import LaProp, Muon
 from reverie.testing.toys import LinearDynamics, ToyAgent, ToyHead, ToyNormal, ToyObjective, toy_action, toy_batch
 from reverie_plugins.world_model.config import WorldModelConfig
 from reverie_plugins.world_model.learner import WorldModel
@@ -211,6 +211,19 @@ def test_the_optimizer_is_an_option():
     assert type(optimizer) is LaProp
     assert (group["full_lr"], group["eps"], group["warmup"], group["weight_decay"]) == (0.1, 1e-20, 10, 0.2)
     assert group["params"] == learner.trained(agent)
+
+
+@pytest.mark.parametrize(("images", "kinds"), [(False, {Muon, torch.optim.Adam}), (True, {torch.optim.Adam})])
+def test_the_optimizer_may_depend_on_what_is_observed(images: bool, kinds: set[type]):
+    agent = ToyAgent()
+    if images:
+        agent.observation = ObservationSpec({"camera": ArraySpec((8, 8, 3), "uint8")})
+    agent, learner, *_ = make(agent, optimizer={"vectors": "muon", "images": "adam"}, average=0.25)
+    made = learner.optimizers()
+    assert {type(optimizer) for optimizer in made} == kinds
+    assert all(optimizer.param_groups[0]["average"] == 0.25 for optimizer in made)
+    stepped = [p for optimizer in made for group in optimizer.param_groups for p in group["params"]]
+    assert len(stepped) == len(learner.trained(agent)) == len({*stepped} & {*learner.trained(agent)})
 
 
 @pytest.mark.parametrize(("images", "lr"), [(False, 3e-3), (True, 1e-3)])

@@ -63,7 +63,7 @@ class Row:
 
 FIVE, THREE = (100, 101, 102, 103, 104), (100, 101, 102)
 PETS_FIVE = (110, 111, 112, 113, 114)
-DREAMER_FIVE, DREAMER_THREE = (130, 131, 132, 133, 134), (130, 131, 132)  # those before were looked into
+DREAMER_FIVE, DREAMER_THREE = (120, 121, 122, 123, 124), (120, 121, 122)  # others were looked into for its default
 PIXELS_THREE = (123, 124, 125)  # those before for what it does with pictures
 TABLES: dict[str, tuple[Row, ...]] = {
     "dreamer": (

@@ -20,7 +20,6 @@ from reverie.recipes.prepare import prepare
 from reverie.recipes.recipe import Recipe
 from reverie.training.checkpoint import read_agent_tensors
 from reverie.training.run import train
-from reverie_plugins.world_model.config import OptimizerByObservation
 
 V1 = {
     "settings": {
@@ -228,8 +227,6 @@ def told(prepared: Recipe, option: str) -> str:
         return "-"
     if isinstance(value, ByObservation):
         return f"{value.vectors:g} / {value.images:g}"
-    if isinstance(value, OptimizerByObservation):
-        return f"{value.vectors} / {value.images}"
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -38,10 +38,9 @@ class ByObservation(Config):
 
     @staticmethod
     def choose(value: Any, images: bool) -> Any:
-        """What holds for observations with or without images: theirs, of a `ByObservation` or of other options with
-        `vectors` and `images`; else the value."""
-        if isinstance(value, Config):
-            return getattr(value, "images" if images else "vectors")
+        """The number for observations with or without images, of a number (or None) or of a `ByObservation`."""
+        if isinstance(value, ByObservation):
+            return value.images if images else value.vectors
         return value
 
 

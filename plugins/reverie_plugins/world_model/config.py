@@ -4,18 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from reverie import ByObservation, Config, LearnerConfig
-
-OptimizerName = Literal["adam", "laprop", "muon"]
-
-
-class OptimizerByObservation(Config):
-    """An optimizer for each kind of observation: `{vectors: muon, images: adam}`."""
-
-    vectors: OptimizerName
-    """Where every entry is a vector."""
-    images: OptimizerName
-    """Where at least one entry is an image."""
+from reverie import ByObservation, LearnerConfig
 
 
 class WorldModelConfig(LearnerConfig):
@@ -34,7 +23,7 @@ class WorldModelConfig(LearnerConfig):
     """Slots that this learner steps; those that the recipe leaves empty drop out of the default."""
     objectives: tuple[str, ...] = ("*",)
     """Names of the objectives that it runs; all of the recipe's by default."""
-    optimizer: OptimizerName | OptimizerByObservation = "adam"
+    optimizer: Literal["adam", "laprop", "muon"] = "adam"
     """`laprop` (current V3) divides each gradient by the scale of its own time before averaging; pair it with an `eps`
     of nearly nothing. `muon` steps matrices by their orthogonalised momentum, and the rest by Adam."""
     lr: Annotated[float, Field(gt=0)] | ByObservation = 1e-3

@@ -41,7 +41,7 @@ class WorldModel(Learner):
     def optimizers(self) -> Sequence[Optimizer]:
         config = self.config
         return make_optimizers(
-            ByObservation.choose(config.optimizer, self._images),
+            config.optimizer,
             self._parameters_trained,
             ByObservation.choose(config.lr, self._images),
             config.eps,

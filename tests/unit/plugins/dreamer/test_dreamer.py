@@ -168,11 +168,10 @@ def test_the_optimizer_is_an_option():
     assert critic.param_groups[0]["eps"] == 1e-20
 
 
-def test_the_actor_forgets_gradients_sooner_than_the_critic():
-    actor, critic = make()[1].optimizers()
-    assert (actor.param_groups[0]["betas"], critic.param_groups[0]["betas"]) == ((0.9, 0.95), (0.9, 0.999))
-    actor, critic = make(actor_betas=(0.5, 0.999), optimizer="laprop")[1].optimizers()
-    assert (actor.param_groups[0]["betas"], critic.param_groups[0]["betas"]) == ((0.5, 0.999), (0.9, 0.999))
+def test_the_actor_may_forget_gradients_sooner_than_the_critic():
+    for name in ("adam", "laprop"):
+        actor, critic = make(actor_betas=(0.5, 0.95), optimizer=name)[1].optimizers()
+        assert (actor.param_groups[0]["betas"], critic.param_groups[0]["betas"]) == ((0.5, 0.95), (0.9, 0.999))
 
 
 def test_muon_takes_the_matrices_of_both():

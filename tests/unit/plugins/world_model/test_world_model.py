@@ -213,14 +213,10 @@ def test_the_optimizer_is_an_option():
     assert group["params"] == learner.trained(agent)
 
 
-@pytest.mark.parametrize(("images", "kinds"), [(False, {Muon, torch.optim.Adam}), (True, {torch.optim.Adam})])
-def test_the_optimizer_may_depend_on_what_is_observed(images: bool, kinds: set[type]):
-    agent = ToyAgent()
-    if images:
-        agent.observation = ObservationSpec({"camera": ArraySpec((8, 8, 3), "uint8")})
-    agent, learner, *_ = make(agent, optimizer={"vectors": "muon", "images": "adam"}, average=0.25)
+def test_muon_takes_the_matrices_and_adam_the_rest():
+    agent, learner, *_ = make(optimizer="muon", average=0.25)
     made = learner.optimizers()
-    assert {type(optimizer) for optimizer in made} == kinds
+    assert [type(optimizer) for optimizer in made] == [Muon, torch.optim.Adam]
     assert all(optimizer.param_groups[0]["average"] == 0.25 for optimizer in made)
     stepped = [p for optimizer in made for group in optimizer.param_groups for p in group["params"]]
     assert len(stepped) == len(learner.trained(agent)) == len({*stepped} & {*learner.trained(agent)})

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from reverie.nn.closures import Closure, answer
 
 
 class LaProp(torch.optim.Optimizer):
@@ -42,12 +44,9 @@ class LaProp(torch.optim.Optimizer):
         super().__init__(params, {"lr": lr, "eps": eps, "betas": tuple(betas), "weight_decay": weight_decay})
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+    def step(self, closure: Closure | None = None) -> Any:
         """One step of every parameter that has a gradient; a closure is called first, with gradients, and answered."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        loss = answer(closure)
         for group in self.param_groups:
             behind: dict[int, list[Tensor]] = {}  # parameters that began later have taken fewer steps
             for parameter in group["params"]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from reverie.nn.closures import Closure, answer
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Of the quintic that is iterated (Jordan et al. 2024): steepest at 0, and within 0.7 to 1.2 after five rounds."""
@@ -54,12 +56,9 @@ class Muon(torch.optim.Optimizer):
                     raise ValueError(f"Muon steps matrices, not a parameter of shape {tuple(parameter.shape)}")
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+    def step(self, closure: Closure | None = None) -> Any:
         """One step of every parameter that has a gradient; a closure is called first, with gradients, and answered."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        loss = answer(closure)
         for group in self.param_groups:
             parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
             if parameters:

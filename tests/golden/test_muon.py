@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from reverie.nn import Muon, make_optimizers
+from reverie.nn import LaProp, Muon, make_optimizers
 from reverie.nn.muon import orthogonal
 from reverie.training.checkpoint.optimizers import load_optimizer
 
@@ -137,6 +137,22 @@ def test_matrices_are_muons_and_the_rest_is_adams():
         torch.testing.assert_close(parameters[number], alone[number])
     assert [type(one) for one in make_optimizers("muon", stepped([(9,)]), 0.01, 1e-8)] == [torch.optim.Adam]
     assert [type(one) for one in make_optimizers("muon", stepped([(4, 9)]), 0.01, 1e-8)] == [Muon]
+
+
+@pytest.mark.parametrize("kind", [Muon, LaProp])
+def test_a_closure_is_called_with_gradients_before_the_step_and_answered(kind: type):
+    parameters = stepped([(4, 9)])
+    began = parameters[0].detach().clone()
+
+    def closure() -> Tensor:
+        assert torch.equal(parameters[0], began)
+        loss = parameters[0].square().sum()
+        loss.backward()
+        return loss
+
+    assert kind(parameters, 0.1).step(closure).item() == pytest.approx(began.square().sum().item())
+    assert not torch.equal(parameters[0], began)
+    assert kind(parameters, 0.1).step() is None
 
 
 def test_it_is_saved_and_restored():

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks"))
 import refit
@@ -34,3 +35,13 @@ def test_a_fresh_model_is_fitted_to_the_run_and_judged_on_its_policy(
     other = told(run, capsys, monkeypatch, "learners.model.lr=1e-9")
     assert [line[2:5:2] for line in other] == [line[2:5:2] for line in found], "whatever the model is"
     assert other[-1][1] == pytest.approx(other[0][1], abs=0.02), "a model that hardly moves learns nothing"
+
+
+def test_batches_are_drawn_from_what_the_run_has_seen(run: Path) -> None:
+    opened = refit.reopen(run)
+    fitted = refit.Refit(opened, refit.prepare(str(run / refit.LOCK_FILE), []), seed=0)
+    one, other = fitted.next_batch(), fitted.next_batch()
+    assert one.reward.shape == fitted.shape
+    arrived = torch.cat([batch.reward[~batch.is_first] for batch in (one, other)])
+    assert arrived.tolist() == [1.0] * len(arrived), "each step of CartPole pays 1"
+    assert not all(torch.equal(one.obs[key], other.obs[key]) for key in one.obs)

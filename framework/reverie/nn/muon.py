@@ -12,8 +12,10 @@ from torch import Tensor, nn
 from reverie.nn.closures import Closure, answer
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-"""Of the quintic that is iterated (Jordan et al. 2024): steepest at 0, and within 0.7 to 1.2 after five rounds."""
+"""Of the quintic that is iterated (Jordan et al. 2024): steepest at 0, and within 0.68 to 1.21 after five rounds."""
 ROUNDS = 5
+FLOOR = 1e-7
+"""Shorter momenta count as this long (torch's), so that a matrix whose gradients have gone comes to rest."""
 LENGTH = 0.2
 """Root mean square of a step's entries, in learning rates: about that of Adam's (Liu et al. 2025, section 2.2)."""
 
@@ -29,11 +31,11 @@ class Muon(torch.optim.Optimizer):
 
     As `torch.optim.Muon` with `match_rms_adamw`, but in the weights' own precision (bfloat16 is slow without hardware
     for it, and rounds to a hundredth), with all matrices of a shape at once, and for more than matrices: of three
-    dimensions the first counts members or blocks, each with a matrix of its own; of four, (out, in, kernel, kernel),
-    everything behind the first is one side.
+    dimensions the first counts members or blocks, each with a matrix of its own; of four (convolutions), everything
+    behind the first is one side.
 
     Args:
-        params: with two to four dimensions; `make_optimizers` gives Adam the others.
+        params: with two to four dimensions, more than one row and column; `make_optimizers` gives Adam the others.
         momentum: b.
         weight_decay: decoupled: weights shrink by lr times this each step.
 
@@ -62,7 +64,8 @@ class Muon(torch.optim.Optimizer):
         for group in self.param_groups:
             parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
             if parameters:
-                self._step(parameters, group)
+                with torch.autocast(parameters[0].device.type, enabled=False):  # Lightning steps inside of its own
+                    self._step(parameters, group)
         return loss
 
     def _step(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
@@ -94,10 +97,10 @@ def is_matrix(parameter: Tensor) -> bool:
 
 
 def orthogonal(x: Tensor) -> Tensor:
-    """(N, R, C) with R <= C -> the same singular vectors, with singular values of about 1 (0.7 to 1.2; those that are
-    below a thousandth of the norm stay smaller): five rounds of a Newton-Schulz iteration of degree five."""
+    """(N, R, C) with R <= C -> the same singular vectors, with singular values of about 1 (0.68 to 1.21; those
+    below two thousandths of the norm stay smaller): five rounds of a Newton-Schulz iteration of degree five."""
     first, second, third = COEFFICIENTS
-    x = x / x.norm(dim=(-2, -1), keepdim=True).clamp_min(torch.finfo(x.dtype).tiny)
+    x = x / x.norm(dim=(-2, -1), keepdim=True).clamp_min(FLOOR)
     for _ in range(ROUNDS):
         square = x @ x.mT  # (N, R, R)
         x = torch.baddbmm(x, torch.baddbmm(square, square, square, beta=second, alpha=third), x, beta=first)

@@ -38,6 +38,7 @@ def load_optimizer(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
             if name != "params" and not _alike(value, theirs[name]):
                 raise ValueError(f"the option {name} of an optimizer does not fit")
         _check_average(mine, theirs, optimizer.state)
+    _check_means(optimizer)
     trusting = isinstance(optimizer, LaProp | Muon) or any(group.get("fused") for group in optimizer.param_groups)
     for parameter, entries in optimizer.state.items():
         for name, value in entries.items():
@@ -47,6 +48,16 @@ def load_optimizer(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
                 entries[name] = _laid_out_as(parameter, value)
             elif trusting and not (name in _SINGLE and value.numel() == 1):
                 raise ValueError(f"{name} of an optimizer is {tuple(value.shape)} for {tuple(parameter.shape)}")
+
+
+def _check_means(optimizer: Optimizer) -> None:
+    """What our own optimizers step by is there, and finite."""
+    needed = {LaProp: ("mean", "square"), Muon: ("mean",)}.get(type(optimizer), ())
+    for entries in optimizer.state.values():
+        for name in needed:
+            value = entries.get(name)
+            if not isinstance(value, Tensor) or not bool(torch.isfinite(value).all()):
+                raise ValueError(f"the state of an optimizer does not hold a finite {name} of its gradients")
 
 
 def _check_average(mine: Mapping[str, Any], theirs: Mapping[str, Any], state: Mapping[Any, Any]) -> None:

@@ -1,4 +1,4 @@
-"""LaProp, adaptive clipping and warm-up (note 13), against loops over Python floats."""
+"""LaProp, adaptive clipping, warm-up and fall of the rate (note 13), against loops over Python floats."""
 
 import copy
 import itertools
@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from reverie.nn import LaProp, clip_adaptively, make_optimizers, warm_up
+from reverie.nn import LaProp, OptimizerName, clip_adaptively, make_optimizers, schedule
 
 GRADIENTS = [[0.5, -2.0], [0.1, 30.0], [-4.0, 0.0], [1e-3, 1e-3], [0.2, -0.7]]
 
@@ -113,24 +113,44 @@ def test_adaptive_clipping_of_nothing():
     assert still.grad.tolist() == [0.0, 0.0]
 
 
-@pytest.mark.parametrize("name", ["adam", "laprop"])
-def test_warm_up_by_hand(name: str):
-    """With a constant gradient each step is exactly one rate: 0, 1/4, 2/4, 3/4, 1, 1 of it."""
-    weight = nn.Parameter(torch.zeros(1))
-    optimizer = make_optimizers(name, [weight], 0.1, 1e-20, warmup=4)[0]
+def rates(steps: int, name: OptimizerName = "adam", **schedule: int) -> list[float]:
+    """How far each of `steps` steps moves: with a constant gradient, exactly one rate of 0.1 and what is left of it."""
+    weight = nn.Parameter(torch.zeros(1, dtype=torch.float64))
+    optimizer = make_optimizers(name, [weight], 0.1, 1e-20, **schedule)[0]
     moved = [0.0]
-    for _ in range(6):
-        weight.grad = torch.ones(1)
+    for _ in range(steps):
+        weight.grad = torch.ones(1, dtype=torch.float64)
         optimizer.step()
         moved.append(-weight.item())
-    steps = [after - before for before, after in itertools.pairwise(moved)]
-    assert steps == pytest.approx([0.0, 0.025, 0.05, 0.075, 0.1, 0.1], rel=1e-5)
+    return [after - before for before, after in itertools.pairwise(moved)]
 
 
-def test_warm_up_goes_on_after_a_restore():
+@pytest.mark.parametrize("name", ["adam", "laprop"])
+def test_warm_up_by_hand(name: OptimizerName):
+    """0, 1/4, 2/4, 3/4, 1, 1 of the rate."""
+    assert rates(6, name, warmup=4) == pytest.approx([0.0, 0.025, 0.05, 0.075, 0.1, 0.1], rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["adam", "laprop"])
+def test_the_fall_by_hand(name: OptimizerName):
+    """After 4 steps the whole rate; from then on half of it after 16, a third after 36."""
+    found = rates(37, name, falls_after=4)
+    assert found[:5] == pytest.approx([0.1] * 5, rel=1e-5)
+    assert (found[16], found[36]) == pytest.approx((0.05, 0.1 / 3), rel=1e-5)
+
+
+def test_it_rises_and_falls():
+    """Both factors hold at once: a warm-up of 8 that falls after 2 uses k / 8 * sqrt(2 / k) of the rate until 8."""
+    found = rates(10, warmup=8, falls_after=2)
+    expected = [0.0, 0.1 / 8, *(0.1 * k / 8 * (2 / k) ** 0.5 for k in range(2, 8)), 0.05, 0.1 * (2 / 9) ** 0.5]
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(("schedule", "sixth"), [({"warmup": 10}, 0.05), ({"falls_after": 1}, 0.1 / 5**0.5)])
+def test_a_schedule_goes_on_after_a_restore(schedule: dict[str, int], sixth: float):
     def made() -> tuple[nn.Parameter, torch.optim.Optimizer]:
         weight = nn.Parameter(torch.zeros(1))
-        return weight, make_optimizers("adam", [weight], 0.1, 1e-20, warmup=10)[0]
+        return weight, make_optimizers("adam", [weight], 0.1, 1e-20, **schedule)[0]
 
     weight, optimizer = made()
     for _ in range(5):
@@ -140,13 +160,13 @@ def test_warm_up_goes_on_after_a_restore():
     again.load_state_dict(copy.deepcopy(optimizer.state_dict()))
     other.grad = torch.ones(1)
     again.step()
-    assert other.item() == pytest.approx(-0.05)
+    assert other.item() == pytest.approx(-sixth)
 
 
-def test_without_warm_up_nothing_is_added():
+def test_without_a_schedule_nothing_is_added():
     optimizer = make_optimizers("laprop", [parameter(1.0)], 0.1, 1e-8)[0]
     assert set(optimizer.param_groups[0]) == {"params", "lr", "eps", "betas", "weight_decay"}
-    assert warm_up(optimizer, 0) is optimizer
+    assert schedule(optimizer) is optimizer
 
 
 @pytest.mark.parametrize("name", ["adam", "laprop", "muon"])

@@ -229,10 +229,19 @@ CLIPPING = [
         13,
         "there is no warm-up",
         "the first thousand steps, on second moments of nothing, are taken at full length",
-        "reverie.nn.optim:_rise",
-        'min(1.0, group["taken"] / group["warmup"])',
+        "reverie.nn.optim:_set_rate",
+        "min(1.0, taken / warmup)",
         "1.0",
-        (f"{OPTIMIZERS}test_warm_up_by_hand", f"{OPTIMIZERS}test_warm_up_goes_on_after_a_restore"),
+        (f"{OPTIMIZERS}test_warm_up_by_hand", f"{OPTIMIZERS}test_a_schedule_goes_on_after_a_restore"),
+    ),
+    Mutation(
+        13,
+        "the rate falls with the steps, not with their root",
+        "after ten times as many steps a tenth of the rate is left, and what is new is hardly learned",
+        "reverie.nn.optim:_set_rate",
+        "math.sqrt(falls_after / max(taken, falls_after))",
+        "falls_after / max(taken, falls_after)",
+        (f"{OPTIMIZERS}test_the_fall_by_hand", f"{OPTIMIZERS}test_it_rises_and_falls"),
     ),
 ]
 

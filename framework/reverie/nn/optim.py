@@ -1,5 +1,6 @@
 """Optimizers, by the names and defaults of the field, and what goes before their steps."""
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
@@ -41,6 +42,7 @@ def make_optimizers(
     *,
     betas: tuple[float, float] = (0.9, 0.999),
     warmup: int = 0,
+    falls_after: int | None = None,
     weight_decay: float = 0.0,
     average: float | None = None,
 ) -> list[torch.optim.Optimizer]:
@@ -49,7 +51,7 @@ def make_optimizers(
 
     Args:
         betas: how slowly Adam and LaProp forget gradients and their squares.
-        warmup: steps over which the learning rate rises from 0.
+        warmup, falls_after: see `schedule`.
         average: see `keep_average`.
 
     Raises:
@@ -65,26 +67,35 @@ def make_optimizers(
         made = [Muon(matrices, lr, weight_decay=weight_decay)] if matrices else []
     if listed and name != "laprop":
         made.append(adam(listed, lr, eps, betas, weight_decay))
-    return [keep_average(warm_up(one, warmup), average) for one in made]
+    return [keep_average(schedule(one, warmup, falls_after), average) for one in made]
 
 
-def warm_up(optimizer: torch.optim.Optimizer, steps: int) -> torch.optim.Optimizer:
-    """Let the learning rate rise linearly: step k = 0, 1, 2 ... uses min(1, k / steps) of it, so that the first step
-    moves nothing (as in DreamerV3's current code, which warms up over 1,000).
+def schedule(
+    optimizer: torch.optim.Optimizer, warmup: int = 0, falls_after: int | None = None
+) -> torch.optim.Optimizer:
+    """Let the learning rate rise linearly and fall with the root of time: step k = 0, 1, 2 ... uses
+
+        min(1, k / warmup) * min(1, sqrt(falls_after / k))
+
+    of it. With a warm-up the first step moves nothing (as in DreamerV3's current code, which warms up over 1,000). The
+    fall is that of Vaswani et al. 2017, section 5.3.
 
     What was taken is kept in the optimizer's own state, and saved and restored with it.
     """
-    if steps:
+    if warmup or falls_after is not None:
         for group in optimizer.param_groups:
-            group.update(full_lr=group["lr"], warmup=steps, taken=0)
-        optimizer.register_step_pre_hook(_rise)
+            group.update(full_lr=group["lr"], warmup=warmup, falls_after=falls_after, taken=0)
+        optimizer.register_step_pre_hook(_set_rate)
     return optimizer
 
 
-def _rise(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+def _set_rate(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
     for group in optimizer.param_groups:
-        group["lr"] = group["full_lr"] * min(1.0, group["taken"] / group["warmup"])
-        group["taken"] += 1
+        taken, warmup, falls_after = group["taken"], group["warmup"], group["falls_after"]
+        risen = min(1.0, taken / warmup) if warmup else 1.0
+        fallen = 1.0 if falls_after is None else math.sqrt(falls_after / max(taken, falls_after))
+        group["lr"] = group["full_lr"] * risen * fallen
+        group["taken"] = taken + 1
 
 
 @torch.no_grad()

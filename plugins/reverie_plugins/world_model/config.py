@@ -30,6 +30,9 @@ class WorldModelConfig(LearnerConfig):
     """Learning rate. `{vectors: 3e-3, images: 1e-3}` lets it depend on what is observed."""
     warmup: int = Field(default=0, ge=0)
     """Steps over which the learning rate rises from 0 (current V3: 1,000)."""
+    falls_after: int | None = Field(default=None, gt=0)
+    """Steps after which the learning rate falls with their root: after four times as many it has half its height. null
+    keeps it as it is."""
     eps: float = Field(default=1e-8, gt=0)
     """The optimizer's epsilon."""
     weight_decay: float = Field(default=0.0, ge=0)

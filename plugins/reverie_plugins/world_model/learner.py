@@ -46,6 +46,7 @@ class WorldModel(Learner):
             ByObservation.choose(config.lr, self._images),
             config.eps,
             warmup=config.warmup,
+            falls_after=config.falls_after,
             weight_decay=config.weight_decay,
             average=config.average,
         )

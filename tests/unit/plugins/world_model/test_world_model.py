@@ -213,6 +213,12 @@ def test_the_optimizer_is_an_option():
     assert group["params"] == learner.trained(agent)
 
 
+def test_its_rate_may_fall():
+    (optimizer,) = make(lr=0.1, falls_after=50)[1].optimizers()
+    group = optimizer.param_groups[0]
+    assert (group["full_lr"], group["falls_after"], group["warmup"]) == (0.1, 50, 0)
+
+
 def test_muon_takes_the_matrices_and_adam_the_rest():
     agent, learner, *_ = make(optimizer="muon", average=0.25)
     made = learner.optimizers()

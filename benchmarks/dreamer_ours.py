@@ -44,6 +44,7 @@ def recipe_of(subject: dict[str, Any]) -> Recipe:
         "dynamics.norm=layer",
         "dynamics.kl.free_nats=1",
         "learners.model.average=null",
+        "learners.model.optimizer=adam",
         f"dynamics.deter={subject['deter']}",
         f"dynamics.hidden={units}",
         f"dynamics.groups={subject['groups']}",

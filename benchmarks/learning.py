@@ -63,8 +63,8 @@ class Row:
 
 FIVE, THREE = (100, 101, 102, 103, 104), (100, 101, 102)
 PETS_FIVE = (110, 111, 112, 113, 114)
-DREAMER_FIVE, DREAMER_THREE = (120, 121, 122, 123, 124), (120, 121, 122)  # others were looked into for its default
-PIXELS_THREE = (123, 124, 125)  # those before for what it does with pictures
+DREAMER_FIVE, DREAMER_THREE = (140, 141, 142, 143, 144), (140, 141, 142)  # others were looked into for its default
+PIXELS_THREE = (140, 141, 142)  # those before for what it does with pictures
 TABLES: dict[str, tuple[Row, ...]] = {
     "dreamer": (
         Row("dreamer", "pendulum", -200, 5_000, 250, DREAMER_FIVE),

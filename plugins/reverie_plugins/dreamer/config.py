@@ -67,11 +67,10 @@ class DreamerConfig(LearnerConfig):
     """Learning rate of the actor."""
     critic_lr: float = Field(default=1e-3, gt=0)
     """Learning rate of the critic."""
-    actor_betas: tuple[Decay, Decay] = (0.9, 0.999)
+    actor_betas: tuple[Decay, Decay] = (0.9, 0.95)
     """How slowly the actor's optimizer forgets gradients and their squares. As returns come to differ more, advantages
     are divided by more: gradients shrink, and a memory of a thousand updates (0.999, always the critic's) holds the
-    steps back. With 0.95 policies of discrete actions come to be sure sooner, and of too much. Of
-    `muon`, only what it leaves to Adam reads it."""
+    steps back. Of `muon`, only what it leaves to Adam reads it."""
     warmup: int = Field(default=0, ge=0)
     """Steps over which both learning rates rise from 0 (current V3: 1,000)."""
     eps: float = Field(default=1e-5, gt=0)

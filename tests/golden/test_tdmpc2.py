@@ -229,6 +229,19 @@ def test_the_mean_of_a_loss_is_the_papers_average_over_the_horizon() -> None:
     assert float(losses["dynamics/consistency"].mean()) == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize(("own", "expected"), [(None, 0.8), (0.25, 0.25)])
+def test_one_rho_serves_dynamics_and_learners_unless_a_learner_has_its_own(own: float | None, expected: float) -> None:
+    agent = agent_of(rho=0.8)
+    batch = toy_batch(4, 4, action=ACTION, borders=False)
+    learner, view, ctx = prepared(agent, batch, reward_scale=1.0, rho=own)
+    reward = agent.heads["reward"](Transition(view.observed.train[:, :-1], batch.action[:, 1:], None))
+    shares = learner.losses(view, ctx)["reward"] / -reward.log_prob(batch.reward[:, 1:])  # (4, 3)
+    assert shares[0].tolist() == pytest.approx([1.0, expected, expected**2], rel=1e-4)
+    loss = policy_loss(agent, entropy=0.0, rho=own)[0]
+    even = policy_loss(agent, entropy=0.0, rho=1.0)[0]
+    assert float(loss[0, 1] / even[0, 1]) == pytest.approx(expected, rel=1e-4)
+
+
 def test_the_q_heads_are_two_hot_with_101_bins_in_symlog_space() -> None:
     """Each member's cross entropy to the split of symlog(target) between neighbours, by linear search in float64."""
     head = QEnsemble(QEnsembleConfig(zero_init=False, dropout=0.0, **SMALL), F, ACTION)

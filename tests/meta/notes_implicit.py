@@ -94,6 +94,15 @@ MUTATIONS = [
     ),
     Mutation(
         13,
+        "learners fade by a number of their own, whatever the dynamics says",
+        "an ablation of rho changes one loss of three",
+        f"{_LATENT}:decay_of",
+        'float(getattr(dynamics.config, "rho", 0.5))',
+        "0.5",
+        (f"{IMPLICIT}test_one_rho_serves_dynamics_and_learners_unless_a_learner_has_its_own",),
+    ),
+    Mutation(
+        13,
         "the first step of an episode counts as a transition",
         "the reward and the value of an action that was never taken",
         f"{_LATENT}:transition_weights",

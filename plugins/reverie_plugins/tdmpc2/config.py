@@ -37,7 +37,7 @@ class ImplicitConfig(Config):
     consistency: float = Field(default=20.0, ge=0)
     """Weight of the distance between predicted and encoded latents, averaged over their entries."""
     rho: float = Field(default=0.5, gt=0, le=1)
-    """Each step further into a prediction weighs so much less; the learner has one of its own for its losses."""
+    """Each step further into a prediction weighs so much less, here and in the learners that do not say otherwise."""
 
     presets: ClassVar[Sizes] = {
         "tdmpc2_xs": {"latent": 64, "units": 128, "activation": "silu"},
@@ -139,8 +139,9 @@ class TDMPC2Config(LearnerConfig):
     """Discount per decision, unless `episode_length` is given. The planner's must be the same."""
     episode_length: int | None = Field(default=None, gt=0)
     """Decisions in an episode: sets the discount by the paper's rule, 1 - 5 / length, kept within 0.95 and 0.995."""
-    rho: float = Field(default=0.5, gt=0, le=1)
-    """Each step further into a prediction weighs so much less, in the losses of reward and value."""
+    rho: float | None = Field(default=None, gt=0, le=1)
+    """Each step further into a prediction weighs so much less, in the losses of reward and value; null takes the
+    dynamics' own number (0.5 where it has none)."""
     reward_scale: float = Field(default=0.1, ge=0)
     """Weight of the reward head's cross entropy."""
     value_scale: float = Field(default=0.1, ge=0)
@@ -171,8 +172,9 @@ class PolicyPriorLearnerConfig(LearnerConfig):
     """Learning rate."""
     eps: float = Field(default=1e-5, gt=0)
     """Adam's epsilon."""
-    rho: float = Field(default=0.5, gt=0, le=1)
-    """Each step further into a prediction weighs so much less."""
+    rho: float | None = Field(default=None, gt=0, le=1)
+    """Each step further into a prediction weighs so much less; null takes the dynamics' own number (0.5 where it has
+    none)."""
     entropy: float = Field(default=1e-4, ge=0)
     """Weight of the policy's entropy, times the number of action entries."""
     scale_decay: float = Field(default=0.99, ge=0, lt=1)

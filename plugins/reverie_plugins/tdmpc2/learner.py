@@ -13,7 +13,7 @@ from reverie.contracts import AgentParts, Context, Head, Learner, Transition, Vi
 from reverie.nn import SlowCopy, adam, nll
 from reverie_plugins.tdmpc2.dynamics import Implicit
 from reverie_plugins.tdmpc2.head import QEnsemble, two_of, values
-from reverie_plugins.tdmpc2.latent import transition_weights
+from reverie_plugins.tdmpc2.latent import decay_of, transition_weights
 
 if TYPE_CHECKING:
     from reverie_plugins.tdmpc2.config import TDMPC2Config
@@ -35,6 +35,7 @@ class TDMPC2(Learner):
         if value.reads != "before_action":
             raise ValueError("the head in heads/value must judge actions (reads = 'before_action')")
         self.discount = config.per_decision
+        self.rho = decay_of(config.rho, agent.dynamics)
         self.slow = SlowCopy(value, config.slow_rate)
         self._members = value.members
         slowly = [agent.module("encoder")] if "encoder" in config.trains else []
@@ -58,7 +59,7 @@ class TDMPC2(Learner):
         if batch.shape[1] < 2:
             raise ValueError("`tdmpc2` learns from transitions: chunks need at least 2 steps (`replay.length`)")
         found = self._model_losses(view)
-        weights = transition_weights(batch.is_first, config.rho, batch.reward.dtype)  # (B, T - 1)
+        weights = transition_weights(batch.is_first, self.rho, batch.reward.dtype)  # (B, T - 1)
         reward, rewards = agent.heads["reward"], batch.reward[:, 1:]
         found["reward"] = config.reward_scale * weights * nll(reward(_read(reward, view)), rewards, reward.members)
         found["value"] = config.value_scale * weights * self._value_loss(view, ctx)

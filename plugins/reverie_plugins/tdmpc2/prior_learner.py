@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 from reverie.contracts import AgentParts, Context, Learner, Transition, View
 from reverie.nn import ReturnScale, adam
 from reverie_plugins.tdmpc2.head import two_of, values
-from reverie_plugins.tdmpc2.latent import rollout_weights
+from reverie_plugins.tdmpc2.latent import decay_of, rollout_weights
 
 if TYPE_CHECKING:
     from reverie_plugins.tdmpc2.config import PolicyPriorLearnerConfig
@@ -33,6 +33,7 @@ class PolicyPriorLearner(Learner):
         if agent.heads["value"].reads != "before_action":
             raise ValueError("the head in heads/value must judge actions (reads = 'before_action')")
         self._entries = agent.action.size
+        self.rho = decay_of(config.rho, agent.dynamics)
         self.scale = ReturnScale(config.scale_decay)
         self._trained = self.trained(agent)  # a list, which does not register them a second time
 
@@ -54,4 +55,4 @@ class PolicyPriorLearner(Learner):
         ctx.log("value", value.detach().mean())
         ctx.log("entropy", entropy.detach().mean())
         ctx.log("value_range", self.scale.range())
-        return {"actor": -rollout_weights(view.batch.is_first, self.config.rho, gain.dtype) * gain}
+        return {"actor": -rollout_weights(view.batch.is_first, self.rho, gain.dtype) * gain}

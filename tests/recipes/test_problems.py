@@ -229,7 +229,7 @@ stages:
 
 def test_wrong_types_and_values(told: Told, write: Write) -> None:
     text = (
-        "defaults: [base]\ndynamics: {width: many, mode: fancyy, loss: 3}\nactor: {layers: [1]}\nreplay: {length: 0}\n"
+        "defaults: [base]\ndynamics: {width: many, mode: fancyy, loss: 3}\nactor: {layers: [1]}\nreplay: {chunk: 0}\n"
     )
     assert told(write("r", text), "heads.value.layers=none", "env.image=maybe", "decoder.freeze=3") == (
         "command line: env (toy): `image` must be true or false, not 'maybe'\n"
@@ -245,9 +245,9 @@ def test_wrong_types_and_values(told: Told, write: Write) -> None:
         "    why: The loss.\n"
         "r.yaml:3: actor (both): `layers` must be a whole number, not [1]\n"
         "    why: Hidden layers.\n"
-        "r.yaml:4: `replay.length` must be greater than 0, not 0\n"
-        "    why: Steps per chunk, T.\n"
-        "    fix: write a larger number; the default is 64"
+        "r.yaml:4: `replay.chunk` must be greater than 0, not 0\n"
+        "    why: Rows per chunk file on disk.\n"
+        "    fix: write a larger number; the default is 1024"
     )
 
 

@@ -69,7 +69,7 @@ class Stage(Config):
     """Updates per tick, where no ratio is given; 1 if learners are named and neither is."""
     batch_size: Annotated[int, Field(gt=0, le=2**20)] | CountByObservation | None = None
     """Chunks per batch in this stage; null takes `replay.batch_size`."""
-    length: int | None = Field(default=None, gt=0, le=2**20)
+    length: Annotated[int, Field(gt=0, le=2**20)] | CountByObservation | None = None
     """Steps per chunk in this stage; null takes `replay.length`. An autoencoder learns best from single frames
     (`batch_size: 100, length: 1`), a sequence model needs chunks."""
     until: Until
@@ -91,7 +91,9 @@ class Stage(Config):
 
     def batch_shape(self, replay: "Replay", images: bool) -> tuple[int, int]:
         """(B, T) of this stage's batches, for observations with or without images."""
-        return ByObservation.choose(self.batch_size or replay.batch_size, images), self.length or replay.length
+        chosen = (self.batch_size or replay.batch_size, self.length or replay.length)
+        size, length = (int(ByObservation.choose(number, images)) for number in chosen)
+        return size, length
 
     def ratio_for(self, images: bool) -> float | None:
         """The replay ratio for observations with or without images; None where `updates` counts."""
@@ -140,8 +142,10 @@ class Replay(Config):
 
     batch_size: Annotated[int, Field(gt=0, le=2**20)] | CountByObservation = 16
     """Chunks per batch, B. `{vectors: 64, images: 16}` lets it depend on what is observed."""
-    length: int = Field(default=64, gt=0, le=2**20)
-    """Steps per chunk, T."""
+    length: Annotated[int, Field(gt=0, le=2**20)] | CountByObservation = 64
+    """Steps per chunk, T. `{vectors: 64, images: 32}` lets it depend on what is observed. It is the longest memory that
+    a model is trained for, since every chunk starts afresh, while episodes go on: too short, and states of the
+    hundredth step are strange to model and actor alike."""
     capacity: int = Field(default=1_000_000, gt=0, le=10**12)
     """Rows kept; the oldest chunk files leave first."""
     chunk: int = Field(default=1024, gt=0, le=999_999)
@@ -151,9 +155,10 @@ class Replay(Config):
 
     @model_validator(mode="after")
     def _batch_fits(self) -> Self:
-        for size in {ByObservation.choose(self.batch_size, images) for images in (False, True)}:
-            if size * self.length > LARGEST_BATCH:
-                raise ValueError(f"a batch of {size} x {self.length} rows is more than {LARGEST_BATCH}")
+        for images in (False, True):
+            size, length = (ByObservation.choose(number, images) for number in (self.batch_size, self.length))
+            if size * length > LARGEST_BATCH:
+                raise ValueError(f"a batch of {size} x {length} rows is more than {LARGEST_BATCH}")
         return self
 
 

@@ -16,6 +16,7 @@ from reverie.contracts.data import DataSource
 from reverie.contracts.specs import ActionSpec, ObservationSpec
 from reverie.errors import EnvironmentFault, Problem, RecipeError, RunError
 from reverie.evaluation.recording import Recording
+from reverie.extension.config import ByObservation
 from reverie.recipes.data_facts import DataFacts
 from reverie.recipes.recipe import Recipe
 from reverie.training.durable import make_folder
@@ -182,7 +183,9 @@ def _problem(recipe: Recipe, what: str, why: str = "", fix: str = "") -> Problem
 
 
 def _sizes(recipe: Recipe, facts: DataFacts) -> Iterator[Problem]:
-    length, capacity = recipe.settings.replay.length, recipe.settings.replay.capacity
+    images = any(entry.dtype == "uint8" for entry in facts.observation.values())
+    length = ByObservation.choose(recipe.settings.replay.length, images)
+    capacity = recipe.settings.replay.capacity
     held = f" ({facts.held_out} of {facts.episodes} episodes are held out)" if facts.held_out else ""
     if facts.rows < length:
         why = f"a batch is made of sequences of replay.length={length} rows"

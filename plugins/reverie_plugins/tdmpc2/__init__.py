@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from reverie import ComponentSpec, Needs, Problem, hookimpl
+from reverie import ByObservation, ComponentSpec, Needs, Problem, hookimpl
 
 _ROOT = "reverie_plugins.tdmpc2"
 _LEARNERS = (f"{_ROOT}.config:TDMPC2Config", f"{_ROOT}.config:PolicyPriorLearnerConfig")
@@ -80,7 +80,8 @@ def _wrong(recipe: Any, name: str, config: Any) -> Iterator[Problem]:
         )
     if not hasattr(config, "discount"):
         return
-    if recipe.settings.replay.length < 2:
+    length = recipe.settings.replay.length
+    if min(ByObservation.choose(length, images) for images in (False, True)) < 2:
         yield Problem(
             f"learners/{name} learns from transitions, and a chunk of one step holds none",
             recipe.places.get("replay.length", ""),

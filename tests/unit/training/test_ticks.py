@@ -75,14 +75,17 @@ def test_the_ratio_may_depend_on_what_is_observed(images: bool, ratio: float) ->
     assert ticker._due(ticker.cursor.stage) == ratio * 20 / 10  # updates of 10 replayed steps
 
 
-@pytest.mark.parametrize(("images", "chunks"), [(False, 8), (True, 2)])
-def test_a_batch_may_depend_on_what_is_observed(images: bool, chunks: int) -> None:
-    ticker = make_ticker(learning(ratio=20), replay={"batch_size": {"vectors": 8, "images": 2}, "length": 5})
+@pytest.mark.parametrize("where", ["replay", "stage"])
+@pytest.mark.parametrize(("images", "chunks", "length"), [(False, 8, 5), (True, 2, 4)])
+def test_a_batch_may_depend_on_what_is_observed(where: str, images: bool, chunks: int, length: int) -> None:
+    shape = {"batch_size": {"vectors": 8, "images": 2}, "length": {"vectors": 5, "images": 4}}
+    stage = learning(ratio=20, **(shape if where == "stage" else {}))
+    ticker = make_ticker(stage, replay=shape if where == "replay" else {"batch_size": 3, "length": 2})
     if images:
         ticker.agent.observation = ObservationSpec({"camera": ArraySpec((8, 8, 3), "uint8")})
     ticker.pending.agent_steps = 20
-    assert ticker.shape(ticker.cursor.stage) == (chunks, 5)
-    assert ticker._due(ticker.cursor.stage) == 20 * 20 / (chunks * 5)
+    assert ticker.shape(ticker.cursor.stage) == (chunks, length)
+    assert ticker._due(ticker.cursor.stage) == 20 * 20 / (chunks * length)
 
 
 def test_a_limit_in_updates_is_met_exactly() -> None:

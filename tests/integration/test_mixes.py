@@ -200,7 +200,7 @@ def test_nothing_but_the_environment_is_named(name: str, tmp_path: Path, plugins
         pytest.importorskip("shimmy")
         pytest.importorskip("dm_control")
     frames = prepare("dreamer", [f"env={name}"], plugins=plugins).choices["env"].config.action_repeat
-    limits = {"env.time_limit": 12, "stages.prefill.until.env_steps": 40, "stages.train.until.env_steps": 6}
+    limits = {"env.time_limit": 12, "stages.prefill.until.env_steps": 70, "stages.train.until.env_steps": 6}
     ends = [f"{key}={steps * frames}" for key, steps in limits.items()]  # all of them count frames
     run = trained(tmp_path / "run", plugins, "dreamer", f"env={name}", *ends, *BUDGET)
     # 6 decisions: at a ratio of 1024 in updates of 1,024 rows, or of 128 with pictures in updates of 256.

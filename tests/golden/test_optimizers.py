@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from reverie.nn import LaProp, OptimizerName, clip_adaptively, make_optimizers, schedule
+from reverie.nn import LaProp, OptimizerName, clip_adaptively, make_optimizers, schedule_rate
 
 GRADIENTS = [[0.5, -2.0], [0.1, 30.0], [-4.0, 0.0], [1e-3, 1e-3], [0.2, -0.7]]
 
@@ -113,10 +113,10 @@ def test_adaptive_clipping_of_nothing():
     assert still.grad.tolist() == [0.0, 0.0]
 
 
-def rates(steps: int, name: OptimizerName = "adam", **schedule: int) -> list[float]:
+def rates(steps: int, name: OptimizerName = "adam", **options: int) -> list[float]:
     """How far each of `steps` steps moves: with a constant gradient, exactly one rate of 0.1 and what is left of it."""
     weight = nn.Parameter(torch.zeros(1, dtype=torch.float64))
-    optimizer = make_optimizers(name, [weight], 0.1, 1e-20, **schedule)[0]
+    optimizer = make_optimizers(name, [weight], 0.1, 1e-20, **options)[0]
     moved = [0.0]
     for _ in range(steps):
         weight.grad = torch.ones(1, dtype=torch.float64)
@@ -146,11 +146,11 @@ def test_it_rises_and_falls():
     assert found == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize(("schedule", "sixth"), [({"warmup": 10}, 0.05), ({"falls_after": 1}, 0.1 / 5**0.5)])
-def test_a_schedule_goes_on_after_a_restore(schedule: dict[str, int], sixth: float):
+@pytest.mark.parametrize(("options", "sixth"), [({"warmup": 10}, 0.05), ({"falls_after": 1}, 0.1 / 5**0.5)])
+def test_a_schedule_goes_on_after_a_restore(options: dict[str, int], sixth: float):
     def made() -> tuple[nn.Parameter, torch.optim.Optimizer]:
         weight = nn.Parameter(torch.zeros(1))
-        return weight, make_optimizers("adam", [weight], 0.1, 1e-20, **schedule)[0]
+        return weight, make_optimizers("adam", [weight], 0.1, 1e-20, **options)[0]
 
     weight, optimizer = made()
     for _ in range(5):
@@ -166,7 +166,7 @@ def test_a_schedule_goes_on_after_a_restore(schedule: dict[str, int], sixth: flo
 def test_without_a_schedule_nothing_is_added():
     optimizer = make_optimizers("laprop", [parameter(1.0)], 0.1, 1e-8)[0]
     assert set(optimizer.param_groups[0]) == {"params", "lr", "eps", "betas", "weight_decay"}
-    assert schedule(optimizer) is optimizer
+    assert schedule_rate(optimizer) is optimizer
 
 
 @pytest.mark.parametrize("name", ["adam", "laprop", "muon"])

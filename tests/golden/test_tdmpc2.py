@@ -242,6 +242,11 @@ def test_one_rho_serves_dynamics_and_learners_unless_a_learner_has_its_own(own: 
     assert float(loss[0, 1] / even[0, 1]) == pytest.approx(expected, rel=1e-4)
 
 
+def test_over_a_dynamics_without_rho_it_is_the_papers_half() -> None:
+    agent = ToyAgent(action=ACTION, heads={"reward": BeforeHead(), "value": agent_of().heads["value"]})
+    assert TDMPC2(TDMPC2Config().resolved([*agent.slots()]), agent).rho == 0.5
+
+
 def test_the_q_heads_are_two_hot_with_101_bins_in_symlog_space() -> None:
     """Each member's cross entropy to the split of symlog(target) between neighbours, by linear search in float64."""
     head = QEnsemble(QEnsembleConfig(zero_init=False, dropout=0.0, **SMALL), F, ACTION)

@@ -1,5 +1,6 @@
 """Run folders from strangers: what lies in them besides checkpoints, and values of the right form that lie."""
 
+import copy
 import json
 import os
 import subprocess
@@ -12,6 +13,7 @@ from victims import Refused, Victim
 
 import reverie
 from reverie.errors import ReverieError, RunError
+from reverie.nn import make_optimizers
 from reverie.training import untrusted
 from reverie.training.checkpoint.optimizers import load_optimizer
 from reverie.training.checkpoint.randomness import capture, reinstate, require_sound
@@ -120,7 +122,7 @@ LIES: dict[str, tuple[str, list[Any], Any]] = {
     "a memory of another size": ("process-0.pt", ["collector", "memory"], {"deter": torch.zeros(7, 5)}),
     "generators of nothing": ("process-0.pt", ["randomness", "python"], [3, [1, 2], None]),
     "callbacks in a list": ("process-0.pt", ["callbacks"], [1, 2]),
-    "moments of another shape": ("training.pt", ["optimizers", 0, "state", 0, "exp_avg"], torch.zeros(3, 5, 7)),
+    "moments of another shape": ("training.pt", ["optimizers", 0, "state", 0, "mean"], torch.zeros(3, 5, 7)),
     "a rate that is a word": ("training.pt", ["optimizers", 0, "param_groups", 0, "lr"], "\x1b[2Jfast"),
     "steps below zero": ("training.pt", ["counters", "env_steps"], -(10**18)),
     "no optimizers": ("training.pt", ["optimizers"], []),
@@ -217,6 +219,21 @@ def test_a_schedule_may_have_changed_numbers() -> None:
     load_optimizer(optimizer, state)
     assert optimizer.param_groups[0]["lr"] == 0.5
     assert torch.equal(optimizer.state[parameter]["exp_avg"], state["state"][0]["exp_avg"])
+
+
+@pytest.mark.parametrize("forged", [{"taken": -1}, {"falls_after": -5}, {"warmup": 0}, {"full_lr": 9.0}])
+def test_a_schedule_of_our_own_is_the_recipes(forged: dict[str, Any]) -> None:
+    """Steps below none turn descent into ascent, or are divided by."""
+
+    def made() -> torch.optim.Optimizer:
+        return make_optimizers("adam", [torch.nn.Parameter(torch.zeros(2))], 0.1, 1e-8, warmup=3, falls_after=5)[0]
+
+    state = made().state_dict()
+    state["param_groups"][0].update(taken=7, lr=0.05)
+    load_optimizer(made(), copy.deepcopy(state))
+    state["param_groups"][0].update(forged)
+    with pytest.raises(ValueError, match="the schedule of an optimizer"):
+        load_optimizer(made(), state)
 
 
 @pytest.mark.parametrize("position", [-1, 625, 10**6, 1.5, "x", None])

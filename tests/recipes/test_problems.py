@@ -229,7 +229,7 @@ stages:
 
 def test_wrong_types_and_values(told: Told, write: Write) -> None:
     text = (
-        "defaults: [base]\ndynamics: {width: many, mode: fancyy, loss: 3}\nactor: {layers: [1]}\nreplay: {chunk: 0}\n"
+        "defaults: [base]\ndynamics: {width: many, mode: fancyy, loss: 3}\nactor: {layers: [1]}\nreplay: {length: 0}\n"
     )
     assert told(write("r", text), "heads.value.layers=none", "env.image=maybe", "decoder.freeze=3") == (
         "command line: env (toy): `image` must be true or false, not 'maybe'\n"
@@ -245,10 +245,28 @@ def test_wrong_types_and_values(told: Told, write: Write) -> None:
         "    why: The loss.\n"
         "r.yaml:3: actor (both): `layers` must be a whole number, not [1]\n"
         "    why: Hidden layers.\n"
-        "r.yaml:4: `replay.chunk` must be greater than 0, not 0\n"
-        "    why: Rows per chunk file on disk.\n"
-        "    fix: write a larger number; the default is 1024"
+        "r.yaml:4: `replay.length` must be greater than 0, not 0\n"
+        "    why: Steps per chunk, T. `{vectors: 64, images: 32}` lets it depend on what is observed.\n"
+        "    fix: write a larger number; the default is 64"
     )
+
+
+def test_numbers_by_kind_of_observation(told: Told, write: Write) -> None:
+    """What is wrong in a mapping is said of its key, and not also of the mapping."""
+    text = "defaults: [base]\nreplay: {length: {vectors: 0, images: 3}, batch_size: {vectors: 2}}\n"
+    assert told(write("r", text)) == (
+        "r.yaml:2: replay.batch_size: the key 'images' is missing\n"
+        "    why: Where at least one entry is an image.\n"
+        "    fix: write `images: ...`\n"
+        "r.yaml:2: `replay.length.vectors` must be greater than 0, not 0\n"
+        "    why: Where every entry is a vector.\n"
+        "    fix: write a larger number"
+    )
+
+
+def test_a_batch_that_is_too_large_for_one_kind_of_observation(told: Told, write: Write) -> None:
+    text = "defaults: [base]\nreplay: {length: {vectors: 64, images: 1000000}, batch_size: 1000}\n"
+    assert "a batch of 1000 x 1000000 rows is more than 16777216" in told(write("r", text))
 
 
 def test_options_of_an_empty_slot(told: Told, write: Write) -> None:

@@ -37,7 +37,7 @@ from reverie.nn.losses import nll
 from reverie.nn.muon import Muon
 from reverie.nn.normalize import RunningNormalizer
 from reverie.nn.normed_ensemble import NormedEnsembleMLP
-from reverie.nn.optim import OptimizerName, adam, clip_adaptively, make_optimizers, schedule
+from reverie.nn.optim import OptimizerName, adam, clip_adaptively, make_optimizers, schedule_rate
 from reverie.nn.recurrent import BlockGRU, GRUCell, StandardGRUCell
 from reverie.nn.returns import ReturnScale, lambda_return, replayed_returns, trajectory_weights
 from reverie.nn.scanned import Scanned
@@ -101,8 +101,8 @@ __all__ = [
     "one_hot_from",
     "replayed_returns",
     "restart_averages",
-    "schedule",
     "onto_lookup",
+    "schedule_rate",
     "simplicial",
     "symexp",
     "symlog",

@@ -51,7 +51,7 @@ def make_optimizers(
 
     Args:
         betas: how slowly Adam and LaProp forget gradients and their squares.
-        warmup, falls_after: see `schedule`.
+        warmup, falls_after: see `schedule_rate`.
         average: see `keep_average`.
 
     Raises:
@@ -67,10 +67,10 @@ def make_optimizers(
         made = [Muon(matrices, lr, weight_decay=weight_decay)] if matrices else []
     if listed and name != "laprop":
         made.append(adam(listed, lr, eps, betas, weight_decay))
-    return [keep_average(schedule(one, warmup, falls_after), average) for one in made]
+    return [keep_average(schedule_rate(one, warmup, falls_after), average) for one in made]
 
 
-def schedule(
+def schedule_rate(
     optimizer: torch.optim.Optimizer, warmup: int = 0, falls_after: int | None = None
 ) -> torch.optim.Optimizer:
     """Let the learning rate rise linearly and fall with the root of time: step k = 0, 1, 2 ... uses
@@ -82,18 +82,20 @@ def schedule(
 
     What was taken is kept in the optimizer's own state, and saved and restored with it.
     """
-    if warmup or falls_after is not None:
+    options = {"warmup": warmup, "falls_after": falls_after}
+    given = {name: steps for name, steps in options.items() if steps}
+    if given:
         for group in optimizer.param_groups:
-            group.update(full_lr=group["lr"], warmup=warmup, falls_after=falls_after, taken=0)
+            group.update(full_lr=group["lr"], taken=0, **given)
         optimizer.register_step_pre_hook(_set_rate)
     return optimizer
 
 
 def _set_rate(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
     for group in optimizer.param_groups:
-        taken, warmup, falls_after = group["taken"], group["warmup"], group["falls_after"]
+        taken, warmup, falls_after = group["taken"], group.get("warmup"), group.get("falls_after")
         risen = min(1.0, taken / warmup) if warmup else 1.0
-        fallen = 1.0 if falls_after is None else math.sqrt(falls_after / max(taken, falls_after))
+        fallen = math.sqrt(falls_after / max(taken, falls_after)) if falls_after else 1.0
         group["lr"] = group["full_lr"] * risen * fallen
         group["taken"] = taken + 1
 

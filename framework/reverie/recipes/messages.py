@@ -60,7 +60,20 @@ def translate(
     for path in [path for path, details in grouped.items() if details[0]["type"] == "too_short"]:
         if any(other[: len(path)] == path and len(other) > len(path) for other in grouped):
             del grouped[path]  # its entries are wrong, which is why there are too few right ones
-    return [_problem(path, details, model, prefix, where, subject, reserved) for path, details in grouped.items()]
+    told = {path: _of_the_kind_given(details) for path, details in grouped.items() if not _inside(path, grouped)}
+    return [_problem(path, details, model, prefix, where, subject, reserved) for path, details in told.items()]
+
+
+def _inside(path: KeyPath, grouped: Mapping[KeyPath, list[ErrorDetails]]) -> bool:
+    """Whether what is wrong with a mapping lies in its keys: then it is right that it is a mapping."""
+    deeper = any(other[: len(path)] == path and len(other) > len(path) for other in grouped)
+    return deeper and all(isinstance(detail["input"], Mapping) for detail in grouped[path])
+
+
+def _of_the_kind_given(details: list[ErrorDetails]) -> list[ErrorDetails]:
+    """Where an option takes a number or a mapping, of a number that is out of its range nothing but that."""
+    limits = [detail for detail in details if detail["type"] in _LIMITS]
+    return limits or details
 
 
 def _path(detail: ErrorDetails, data: Any) -> KeyPath:

@@ -143,9 +143,7 @@ class Replay(Config):
     batch_size: Annotated[int, Field(gt=0, le=2**20)] | CountByObservation = 16
     """Chunks per batch, B. `{vectors: 64, images: 16}` lets it depend on what is observed."""
     length: Annotated[int, Field(gt=0, le=2**20)] | CountByObservation = 64
-    """Steps per chunk, T. `{vectors: 64, images: 32}` lets it depend on what is observed. It is the longest memory that
-    a model is trained for, since every chunk starts afresh, while episodes go on: too short, and states of the
-    hundredth step are strange to model and actor alike."""
+    """Steps per chunk, T. `{vectors: 64, images: 32}` lets it depend on what is observed."""
     capacity: int = Field(default=1_000_000, gt=0, le=10**12)
     """Rows kept; the oldest chunk files leave first."""
     chunk: int = Field(default=1024, gt=0, le=999_999)

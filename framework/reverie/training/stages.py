@@ -78,7 +78,8 @@ class StageCursor:
         more = f"raise budget.{self.capped}" if self.capped else f"raise stages.{learning[0]}.until"
         return (
             f"nothing was learned: the run ended after {counters.env_steps} environment steps, before the first update "
-            f"of the stage '{learning[0]}'; {more}, or shorten what comes before it"
+            f"of the stage '{learning[0]}'; {more}, shorten what comes before it, or, where no environment has yet "
+            "given a whole chunk, shorten replay.length"
         )
 
     def advance(self, counters: Counters) -> None:

@@ -67,7 +67,7 @@ class DreamerConfig(LearnerConfig):
     """Learning rate of the actor."""
     critic_lr: float = Field(default=1e-3, gt=0)
     """Learning rate of the critic."""
-    actor_betas: tuple[Decay, Decay] = (0.9, 0.95)
+    actor_betas: tuple[Decay, Decay] = (0.9, 0.999)
     """How slowly the actor's optimizer forgets gradients and their squares. As returns come to differ more, advantages
     are divided by more: gradients shrink, and a memory of a thousand updates (0.999, always the critic's) holds the
     steps back. Of `muon`, only what it leaves to Adam reads it."""

@@ -81,7 +81,7 @@ def _wrong(recipe: Any, name: str, config: Any) -> Iterator[Problem]:
     if not hasattr(config, "discount"):
         return
     length = recipe.settings.replay.length
-    if min(ByObservation.choose(length, images) for images in (False, True)) < 2:
+    if max(ByObservation.choose(length, images) for images in (False, True)) < 2:
         yield Problem(
             f"learners/{name} learns from transitions, and a chunk of one step holds none",
             recipe.places.get("replay.length", ""),

@@ -9,6 +9,8 @@ that the latents do not all become one is the work of reward and value, whose gr
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -97,3 +99,10 @@ class Implicit(Dynamics[ImplicitLatent]):
             action = action / action.detach().abs().clamp_min(1.0)
         hidden = self.hidden.forward(torch.cat((z, action), -1))  # (*B, units)
         return simplicial(self.last.forward(hidden), self.config.group)
+
+
+def decay_of(rho: float | None, dynamics: Any) -> float:
+    """What each further step weighs less by: a learner's own number, or else the dynamics', or else 0.5."""
+    if rho is not None:
+        return rho
+    return dynamics.config.rho if isinstance(dynamics, Implicit) else 0.5

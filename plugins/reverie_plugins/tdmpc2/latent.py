@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from reverie.contracts import Dynamics, Latent
+from reverie.contracts import Latent
 
 
 @dataclass(frozen=True)
@@ -21,11 +20,6 @@ class ImplicitLatent(Latent):
     def features(self) -> Tensor:
         """(*B, F)."""
         return self.z
-
-
-def decay_of(rho: float | None, dynamics: Dynamics[Any]) -> float:
-    """What each further step weighs less by: a learner's own number, or else the dynamics', or else 0.5."""
-    return float(getattr(dynamics.config, "rho", 0.5)) if rho is None else rho
 
 
 def rollout_weights(is_first: Tensor, rho: float, dtype: torch.dtype) -> Tensor:

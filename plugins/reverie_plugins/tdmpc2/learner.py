@@ -11,9 +11,9 @@ from torch.optim import Optimizer
 
 from reverie.contracts import AgentParts, Context, Head, Learner, Transition, View
 from reverie.nn import SlowCopy, adam, nll
-from reverie_plugins.tdmpc2.dynamics import Implicit
+from reverie_plugins.tdmpc2.dynamics import Implicit, decay_of
 from reverie_plugins.tdmpc2.head import QEnsemble, two_of, values
-from reverie_plugins.tdmpc2.latent import decay_of, transition_weights
+from reverie_plugins.tdmpc2.latent import transition_weights
 
 if TYPE_CHECKING:
     from reverie_plugins.tdmpc2.config import TDMPC2Config

@@ -10,8 +10,9 @@ from torch.optim import Optimizer
 
 from reverie.contracts import AgentParts, Context, Learner, Transition, View
 from reverie.nn import ReturnScale, adam
+from reverie_plugins.tdmpc2.dynamics import decay_of
 from reverie_plugins.tdmpc2.head import two_of, values
-from reverie_plugins.tdmpc2.latent import decay_of, rollout_weights
+from reverie_plugins.tdmpc2.latent import rollout_weights
 
 if TYPE_CHECKING:
     from reverie_plugins.tdmpc2.config import PolicyPriorLearnerConfig

@@ -156,6 +156,7 @@ def test_data_and_an_environment_together(from_folder: list[str], tmp_path: Path
     ("overrides", "told"),
     [
         (["replay.length=5000"], "rows to learn from .*replay.length=5000"),
+        (["replay.length={vectors: 4000, images: 4}"], "rows to learn from .*replay.length=4000"),
         (["replay.capacity=50"], "replay.capacity=50"),
         (["env=pendulum"], "its observations are .*and those of the environment"),
         (["stages.learn.collect.policy=random"], "no environment"),
@@ -179,6 +180,7 @@ def test_recipes_that_cannot_learn_from_data(
 
 def test_check_finds_the_same(from_folder: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert command(["check", "offline", *from_folder]) == 0
+    assert command(["check", "offline", *from_folder, "replay.length={vectors: 4, images: 4000}"]) == 0
     capsys.readouterr()
     assert command(["check", "offline", *from_folder, "replay.length=5000"]) != 0
     out = capsys.readouterr()

@@ -38,6 +38,7 @@ def load_optimizer(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
             if name != "params" and not _alike(value, theirs[name]):
                 raise ValueError(f"the option {name} of an optimizer does not fit")
         _check_average(mine, theirs, optimizer.state)
+        _check_schedule(mine, theirs)
     _check_means(optimizer)
     trusting = isinstance(optimizer, LaProp | Muon) or any(group.get("fused") for group in optimizer.param_groups)
     for parameter, entries in optimizer.state.items():
@@ -70,6 +71,13 @@ def _check_average(mine: Mapping[str, Any], theirs: Mapping[str, Any], state: Ma
         whole = isinstance(iterate, Tensor) and iterate.shape == parameter.shape and bool(torch.isfinite(iterate).all())
         if (ITERATE in entries and not whole) or ("average" in mine and entries and not whole):
             raise ValueError("the state of an averaged weight does not hold its iterate")
+
+
+def _check_schedule(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> None:
+    """What the rate rises and falls by (`reverie.nn.schedule_rate`) is the recipe's; the steps taken are a count."""
+    fixed = ("full_lr", "warmup", "falls_after")
+    if any(theirs.get(name) != mine.get(name) for name in fixed) or theirs.get("taken", 0) < 0:
+        raise ValueError("the schedule of an optimizer's rate was saved with other steps or a negative count")
 
 
 def _laid_out_as(parameter: Tensor, value: Tensor) -> Tensor:

@@ -66,12 +66,23 @@ class GradientUpdates:
                 learners did that went before it stays.
         """
         averaging = [name for name in names if averages(self.optimizers[name])]
+        others = [name for name in names if name not in averaging]
         for name in averaging:
             with iterates(self.optimizers[name]):
                 self._together([name], view, contexts)
             if {"encoder", "dynamics"} & {*self.learners[name].config.trains}:
                 view = view.afresh()
-        self._together([name for name in names if name not in averaging], view, contexts)
+        with held(self._nobody_asks(others, view.agent) if averaging else ()):
+            self._together(others, view, contexts)
+
+    def _nobody_asks(self, names: Iterable[str], agent: AgentParts) -> list[nn.Parameter]:
+        """What the states of a view of their own depend on, where no gradient of these learners passes through them:
+        filtering without a graph is cheaper."""
+        slots = {slot for name in names for slot in self.learners[name].config.trains}
+        reached = {slot for name in names for slot in self.learners[name].config.reaches}
+        if {"encoder", "dynamics"} & slots or "encoder" in reached:
+            return []
+        return [*_parameters(agent.encoder), *_parameters(agent.dynamics)]
 
     def rejoin(self, name: str, others: Iterable[str]) -> None:
         """A learner comes back after stages in which only others learned, perhaps in its slots."""

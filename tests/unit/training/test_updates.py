@@ -275,6 +275,26 @@ def test_a_renewed_view_has_a_graph_for_those_who_train_the_rest_of_the_model() 
     assert changed(agent, before) == {"encoder", "dynamics"}
 
 
+@pytest.mark.parametrize(("reaches", "graph"), [((), False), (("dynamics",), False), (("encoder",), True)])
+def test_a_renewed_view_has_no_graph_that_nobody_asks_for(reaches: tuple[str, ...], graph: bool) -> None:
+    """A learner of a head asks for none, unless its gradient passes through the encoder; the model is free again."""
+    agent = make_agent()
+    updates, seen = averaging(agent, "model", "reward"), []
+    updates.learners["reward"].config = Options(trains=("heads/reward",), reaches=reaches, grad_clip=1e6)
+    losses = updates.learners["reward"].losses
+
+    def watched(view: View, ctx: Any) -> dict[str, Tensor]:
+        seen.append(view.observed.train.features.requires_grad)
+        return losses(view, ctx)
+
+    updates.learners["reward"].losses = watched  # type: ignore[method-assign]
+    before = weights(agent)
+    updates.update(["model", "reward"], view_of(agent), contexts(agent, "model", "reward"))
+    assert seen == [graph]
+    assert changed(agent, before) == {"encoder", "dynamics", "heads.reward"}
+    assert all(parameter.requires_grad for parameter in agent.parameters())
+
+
 def test_of_two_learners_with_averages_each_sees_the_average_of_the_other() -> None:
     agent = make_agent()
     updates, seen = averaging(agent, "model", "reward"), []

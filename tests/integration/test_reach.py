@@ -127,14 +127,14 @@ def test_the_mission_that_is_hidden_says_the_same_in_every_episode(name: str) ->
 def test_it_trains(name: str, entries: set[str], tmp_path: Path) -> None:
     installed(name)
     frames = 2 if name.startswith("dmc/") else 1
-    limits = {"env.time_limit": 12, "stages.prefill.until.env_steps": 40, "stages.train.until.env_steps": 6}
+    limits = {"env.time_limit": 12, "stages.prefill.until.env_steps": 70, "stages.train.until.env_steps": 6}
     overrides = [f"{key}={steps * frames}" for key, steps in limits.items()]  # all of them count frames
     overrides += ["evaluation.episodes=1", "logging.every=1", "logging.tensorboard=false", "trainer.threads=1"]
     train(recipe_of(name, *overrides), run_dir=tmp_path / "run", progress=False)
     run = tmp_path / "run"
     status = json.loads((run / "status.json").read_text())
     assert status["updates"] > 0
-    assert status["env_steps"] == 46 * frames
+    assert status["env_steps"] == 76 * frames
     with (run / "metrics" / "metrics.csv").open(newline="") as file:
         columns = [key for row in csv.DictReader(file) for key, value in row.items() if value]
     shown = {key.removeprefix("model/reconstruction/") for key in columns if key.startswith("model/reconstruction/")}

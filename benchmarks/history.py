@@ -4,12 +4,14 @@ how much of the episode it has seen.
     python benchmarks/history.py runs/mine
 
 Every chunk of a batch starts afresh, so that a model is trained for memories of `replay.length` steps, while an agent
-that acts remembers whole episodes. Where the last line is much worse than those before it, make `replay.length` longer.
+that acts remembers whole episodes. Where the errors after `the episode` are much larger than those after a few steps,
+make `replay.length` longer. The last line is what the better of copying and the mean would get.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from torch import Tensor
 
 from reverie.contracts.latent import Latent
 from reverie.contracts.sampling import Sampling
+from reverie.errors import ReverieError
 from reverie.evaluation.episodes import evaluating
 from reverie.evaluation.recording import Recording, record
 from reverie.evaluation.reopen import reopen
@@ -26,7 +29,7 @@ from reverie.evaluation.world_model.applicable import NotApplicable
 from reverie.evaluation.world_model.held_out import HeldOut, Starts, held_out, spread_starts
 from reverie.evaluation.world_model.horizons import HorizonErrors
 from reverie.evaluation.world_model.open_loop import OpenLoopError
-from reverie.evaluation.world_model.rollouts import filtered, imagined_from
+from reverie.evaluation.world_model.rollouts import embedded, filtered, imagined_from
 
 EPISODES, FIRST_SEED = 6, 1_000_000
 HORIZONS = (1, 5, 15)
@@ -35,15 +38,17 @@ STARTS = 60
 """Per episode, evenly spread over the rows that the longest memory fits before."""
 
 
-def states_after(agent: Any, held: HeldOut, starts: Starts, memory: int, sampling: Sampling) -> Latent:
-    """(N,) states at the starts of a filter that began afresh `memory` rows before, the start's own included."""
-    ago = torch.arange(-memory + 1, 1)
-    row, at = starts.episode[:, None], starts.step[:, None] + ago  # (N, 1), (N, memory)
-    seen = {key: value[row, at] for key, value in held.obs.items()}
-    embed = agent.encoder(agent.preprocess(seen), sampling)  # (N, memory, E)
+def states_after(agent: Any, held: HeldOut, embed: Tensor, starts: Starts, memory: int, sampling: Sampling) -> Latent:
+    """(N,) states at the starts of a filter that began afresh `memory` rows before, the start's own included.
+
+    Args:
+        embed: (B, T, E) of all rows that are held.
+    """
+    row, at = starts.episode[:, None], starts.step[:, None] + torch.arange(-memory + 1, 1)  # (N, 1), (N, memory)
     first = torch.zeros(at.shape, dtype=torch.bool)
     first[:, 0] = True
-    last: Latent = agent.dynamics.observe(embed, held.action[row, at].to(embed.dtype), first, sampling=sampling).last
+    action = held.action[row, at].to(embed.dtype)
+    last: Latent = agent.dynamics.observe(embed[row, at], action, first, sampling=sampling).last
     return last
 
 
@@ -62,7 +67,8 @@ def by_memory(agent: Any, recordings: Sequence[Recording]) -> dict[str, HorizonE
     found = {}
     with evaluating(agent), torch.no_grad():
         whole = filtered(agent, held, sampling).states[starts.episode, starts.step]
-        states = {f"{memory} steps": states_after(agent, held, starts, memory, sampling) for memory in MEMORIES}
+        embed = embedded(agent, held, sampling)
+        states = {f"{memory} steps": states_after(agent, held, embed, starts, memory, sampling) for memory in MEMORIES}
         for name, state in {**states, "the episode": whole}.items():
             found[name] = _error(agent, held, starts, state, sampling)
     return found
@@ -90,22 +96,38 @@ def told(errors: HorizonErrors, *columns: str) -> str:
     )
 
 
-def main() -> None:
+def table(run: Path) -> str:
+    """What is printed of one run.
+
+    Raises:
+        ReverieError: where there is no such run, or it cannot be opened or played.
+        ValueError: where nothing can be measured.
+    """
+    opened = reopen(run)
+    agent = opened.agent
+    recordings = record(opened.policy, opened.factory, range(FIRST_SEED, FIRST_SEED + EPISODES))
+    found = by_memory(agent, recordings)
+    rows = {name: told(result, "model") for name, result in found.items()}
+    rows["baseline"] = told(found["the episode"], "copy_last", "mean")
+    horizons = ", ".join(map(str, HORIZONS))
+    head = f"{run}: errors at {horizons} steps, in standard deviations, after a memory of"
+    return "\n".join([head, *(f"  {name:>12}: {row}" for name, row in rows.items())])
+
+
+def main() -> int:
+    """The number of runs of which nothing could be told."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, nargs="+", help="finished runs")
     torch.set_num_threads(1)
+    failed = 0
     for run in parser.parse_args().run:
-        opened = reopen(run)
-        recordings = record(opened.policy, opened.factory, range(FIRST_SEED, FIRST_SEED + EPISODES))
         try:
-            found = by_memory(opened.agent, recordings)
-        except ValueError as error:
-            raise SystemExit(f"{run}: {error}") from error
-        print(f"{run}: errors at {', '.join(map(str, HORIZONS))} steps, in standard deviations, after a memory of")
-        for name, result in found.items():
-            print(f"  {name:>12}: {told(result, 'model')}")
-        print(f"  {'baseline':>12}: {told(found['the episode'], 'copy_last', 'mean')}", flush=True)
+            print(table(run), flush=True)
+        except (ReverieError, ValueError) as error:
+            print(f"{run}: {error}", file=sys.stderr, flush=True)
+            failed += 1
+    return failed
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -84,7 +84,7 @@ TABLES: dict[str, tuple[Row, ...]] = {
     ),
     "world_models": (
         Row("world_models", "cartpole_masked", 195, 9_000, 1_500, THREE),
-        Row("world_models", "cartpole_pixels", 195, 9_000, 1_500, THREE),
+        Row("world_models", "cartpole_pixels", 195, 9_000, 1_500, (101, 102, 103)),
     ),
     "planning": (
         Row("pets", "pendulum", -200, 1_500, 250, PETS_FIVE),
@@ -133,6 +133,7 @@ def measure(row: Row, seed: int, how: How) -> dict[str, Any]:
             f"budget.env_steps={row.frames}",
             f"evaluation.every={row.every}",
             "evaluation.episodes=10",
+            "evaluation.world_model=false",  # judged once, when the run has ended
             "trainer.threads=1",
             "logging.tensorboard=false",
             *how.overrides,
@@ -298,9 +299,14 @@ def report(table: str, path: Path) -> str:
         out.append(
             f"| {row.recipe} | {row.env} | {row.threshold:g} | {within:,} | {len(solved)} of {len(mine)} | "
             f"{', '.join(f'{step:,}' for step in solved) or '-'} | {', '.join(reached)} | "
-            f"{min(minutes):.1f} to {max(minutes):.1f} | {' | '.join(_model_errors(mine, name) for name in EPISODES)} |"
+            f"{_span(minutes)} | {' | '.join(_model_errors(mine, name) for name in EPISODES)} |"
         )
     return "\n".join(out)
+
+
+def _span(minutes: list[float]) -> str:
+    least, most = f"{min(minutes):.1f}", f"{max(minutes):.1f}"
+    return least if least == most else f"{least} to {most}"
 
 
 def _model_errors(mine: list[dict[str, Any]], name: str) -> str:

@@ -169,6 +169,12 @@ def test_without_a_schedule_nothing_is_added():
     assert schedule_rate(optimizer) is optimizer
 
 
+@pytest.mark.parametrize(("warmup", "falls_after"), [(-3, None), (0, -5), (0, 0)])
+def test_a_schedule_of_less_than_no_steps_is_refused(warmup: int, falls_after: int | None):
+    with pytest.raises(ValueError, match="warmup must be at least 0 and falls_after at least 1"):
+        schedule_rate(make_optimizers("adam", [parameter(1.0)], 0.1, 1e-8)[0], warmup, falls_after)
+
+
 @pytest.mark.parametrize("name", ["adam", "laprop", "muon"])
 def test_nothing_to_optimise_is_refused(name: str):
     with pytest.raises(ValueError, match="nothing to optimise"):

@@ -235,6 +235,20 @@ def test_a_budget_that_ends_before_the_first_update_is_told(tmp_path: Path, capf
     assert "raise budget.env_steps" in told
 
 
+@pytest.mark.parametrize(("count", "waits"), [(1, 0), (8, 1)])
+def test_a_stage_that_waits_for_a_whole_chunk_is_told_once(
+    count: int, waits: int, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Twenty steps of eight environments are no chunk of six by any of them."""
+    assert reverie(["train", "dreamer", *TINY, f"environments.count={count}", f"run_dir={tmp_path / 'run'}"]) == 0
+    told = " ".join("".join(capfd.readouterr()).split())
+    line = (
+        "the stage 'train' waits: no environment has given a whole chunk of 6 steps yet (32 steps by all of 8 together)"
+    )
+    assert told.count(line) == told.count("no environment has given") == waits
+    assert read_status(tmp_path / "run")["updates"] > 0
+
+
 def test_plain_progress_says_where_the_run_is(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert reverie(["train", "dreamer", *TINY, f"run_dir={tmp_path / 'run'}"]) == 0
     output = capfd.readouterr().out

@@ -267,6 +267,28 @@ def test_numbers_by_kind_of_observation(told: Told, write: Write) -> None:
 def test_a_batch_that_is_too_large_for_one_kind_of_observation(told: Told, write: Write) -> None:
     text = "defaults: [base]\nreplay: {length: {vectors: 64, images: 1000000}, batch_size: 1000}\n"
     assert "a batch of 1000 x 1000000 rows is more than 16777216" in told(write("r", text))
+    text = text.replace("images: 1000000", "images: 64").replace("vectors: 64", "vectors: 1000000")
+    assert "a batch of 1000 x 1000000 rows is more than 16777216" in told(write("r", text))
+
+
+def test_a_batch_of_a_stage_that_is_too_large(told: Told, write: Write) -> None:
+    rest = "collect: {policy: none}, learners: [model], until: {updates: 1}"
+    stage = f"{{name: s, {rest}, batch_size: 1000000, length: 99}}"
+    text = f"defaults: [base]\nstages:\n  - {stage}\n"
+    assert told(write("r", text)) == (
+        "r.yaml:3: stage s: a batch of 99000000 rows is more than 16777216\n"
+        "    fix: write fewer chunks (batch_size), or shorter ones (length)"
+    )
+    rounds = f"defaults: [base]\nstages:\n  - rounds: 2\n    stages:\n      - {stage}\n"
+    assert told(write("r", rounds)).count("stage s: a batch of 99000000 rows") == 1
+
+
+def test_a_list_where_a_mapping_stands_is_told_by_its_key(told: Told, write: Write) -> None:
+    recipe = write("mapped", "defaults: [base]\nreplay: {length: {vectors: 4, images: 2}}\n")
+    assert told(recipe, "replay.length=[3]") == (
+        "command line: replay.length holds a mapping, and a list cannot take its place\n"
+        "    fix: give a mapping, or a plain value"
+    )
 
 
 def test_options_of_an_empty_slot(told: Told, write: Write) -> None:

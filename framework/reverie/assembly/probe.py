@@ -154,6 +154,7 @@ class Probe:
             return
         torch.stack(terms).sum().backward()
         self._gradients(slot, learner)
+        self._lost(name, learner)
 
     def _gradients(self, slot: str, learner: Learner) -> None:
         trains, reaches = tuple(learner.config.trains), tuple(learner.config.reaches)
@@ -179,6 +180,34 @@ class Probe:
                     f"it trains {name}, but none of its losses depends on it",
                     f"take {name} out of the recipe or of `trains`, or add the objective that trains it",
                 )
+
+    def _lost(self, name: str, learner: Learner) -> None:
+        """A learner whose weights are averaged steps in a pass of its own, so that its gradient into the slots of
+        others is dropped, and the gradient of others into its slots too."""
+        for other, reached in self._beside(name, learner).items():
+            apart = next((one for one in (name, other) if averages(self.learners[one].optimizers())), None)
+            if apart is not None:
+                slots = ", ".join(reached)
+                self._report(
+                    f"learners/{name}",
+                    f"its gradient into {slots}, which learners/{other} trains, would be lost",
+                    f"let one learner train all of it, cut the graph before {slots}, or keep no average where "
+                    f"learners/{apart} has that option (learners.{apart}.average=null)",
+                    f"learners/{apart} keeps the average of its weights, and steps apart from all others",
+                )
+
+    def _beside(self, name: str, learner: Learner) -> dict[str, list[str]]:
+        """Learners of the same stage -> the slots of theirs, and not its own, in which its gradient has arrived."""
+        config, found = learner.config, {}
+        outside = [slot for slot in config.reaches if slot not in config.trains]
+        arrived = [slot for slot in outside if _has_gradient(self.agent.module(slot), set())]
+        for _, stage in self.recipe.settings.flat_stages():
+            for other in (other for other in stage.learners if name in stage.learners and other != name):
+                free = {*self.learners[other].config.trains} - {*stage.freeze}
+                shared = [slot for slot in arrived if slot in free]
+                if shared:
+                    found[other] = shared
+        return found
 
     def _average(self, name: str, learner: Learner) -> None:
         """Averages move by small shares of small differences, which weights of 8 binary digits round away."""

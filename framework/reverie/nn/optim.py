@@ -80,8 +80,14 @@ def schedule_rate(
     of it. With a warm-up the first step moves nothing (as in DreamerV3's current code, which warms up over 1,000). The
     fall is that of Vaswani et al. 2017, section 5.3.
 
-    What was taken is kept in the optimizer's own state, and saved and restored with it.
+    What was taken is kept in the optimizer's own state, and saved and restored with it. Where `falls_after` is less
+    than `warmup`, the whole rate is never reached.
+
+    Raises:
+        ValueError: where steps are fewer than none (`falls_after`: than one).
     """
+    if warmup < 0 or (falls_after is not None and falls_after < 1):
+        raise ValueError(f"warmup must be at least 0 and falls_after at least 1, not {warmup} and {falls_after}")
     options = {"warmup": warmup, "falls_after": falls_after}
     given = {name: steps for name, steps in options.items() if steps}
     if given:

@@ -1,5 +1,6 @@
 """From files and overrides to one nested dict, by Hydra."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -165,6 +166,10 @@ def _line(override: KeyOverride) -> str:
     return f"++{dotted(override.path)}={override.written}"
 
 
+_KINDS = {"DictConfig": "mapping", "ListConfig": "list"}
+_CLASH = re.compile(r"Cannot merge (DictConfig|ListConfig) with (DictConfig|ListConfig) full_key: (\S+)")
+
+
 def _merge(served: Mapping[str, Mapping[str, Any]], lines: Iterator[str] | Sequence[str]) -> tuple[Any, list[Problem]]:
     """Hydra's part. Everything that it could refuse was checked before; what is left is told as it says it."""
     try:
@@ -174,6 +179,11 @@ def _merge(served: Mapping[str, Mapping[str, Any]], lines: Iterator[str] | Seque
     except (HydraException, OmegaConfBaseException, ValueError, AttributeError, TypeError) as error:
         cause = error.__cause__ or error
         text = printable(" ".join(str(cause).split()), 300)
+        clash = _CLASH.search(text)
+        if clash:
+            holds, given, key = _KINDS[clash[1]], _KINDS[clash[2]], clash[3]
+            what = f"{key} holds a {holds}, and a {given} cannot take its place"
+            return {}, [Problem(what, PLACE if lines else "", key, fix=f"give a {holds}, or a plain value")]
         return {}, [Problem(f"Hydra cannot compose this recipe: {text}", PLACE if lines else "", "")]
 
 

@@ -88,6 +88,14 @@ class Recipe:
         start = f"{prefix}/"
         return {slot[len(start) :]: choice for slot, choice in self.choices.items() if slot.startswith(start)}
 
+    def place(self, key: str) -> str:
+        """Where a slot, an option or a mapping was written (`recipe.yaml:7`), or else the slot that the option belongs
+        to; empty where nobody wrote any of them."""
+        inside = (place for known, place in self.places.items() if known.startswith(f"{key}."))
+        slot = key.rpartition(".")[0]
+        named = [self.places.get(one, "") for one in (f"{key}.name", key)]
+        return next(filter(None, [*named, next(inside, ""), self.places.get(f"{slot}.name", "")]), "")
+
     def model_slots(self) -> list[str]:
         """The filled slots whose components may hold parameters, in the order of the recipe."""
         return [slot for slot in self.choices if slot.partition("/")[0] in MODEL_SLOTS]

@@ -284,6 +284,24 @@ class Settings(Config):
     logging: Logging = Logging()
     """Metrics."""
 
+    def chunk_lengths(self, learner: str) -> dict[str, int]:
+        """Key where a length is written (`stages.1.length`) -> the shortest chunk, whatever is observed, that a learner
+        is given by it."""
+        found = {}
+        for key, stage in self.keyed_stages():
+            if learner in stage.learners:
+                shortest = min(stage.batch_shape(self.replay, images)[1] for images in (False, True))
+                found[f"{key}.length" if stage.length else "replay.length"] = shortest
+        return found
+
+    def keyed_stages(self) -> Iterator[tuple[str, Stage]]:
+        """Every stage as it was written, by its key: `stages.1`, or `stages.0.stages.1` within rounds."""
+        for number, entry in enumerate(self.stages):
+            if isinstance(entry, Rounds):
+                yield from ((f"stages.{number}.stages.{inner}", stage) for inner, stage in enumerate(entry.stages))
+            else:
+                yield f"stages.{number}", entry
+
     def flat_stages(self) -> Iterator[tuple[int, Stage]]:
         """Every stage in the order in which it runs, with its round (from 0)."""
         for entry in self.stages:

@@ -1,5 +1,6 @@
 """Settings and component options, validated by pydantic: preset < keys of the recipe < command line."""
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import PurePath
@@ -19,7 +20,7 @@ from reverie.recipes.locate import printable
 from reverie.recipes.messages import translate
 from reverie.recipes.overrides import PLACE
 from reverie.recipes.recipe import Choice
-from reverie.recipes.schema import STAGE_NAME, Settings, Stage
+from reverie.recipes.schema import LARGEST_BATCH, STAGE_NAME, Settings, Stage
 from reverie.recipes.slots import (
     NAMED,
     RESERVED,
@@ -39,7 +40,8 @@ def settings(composition: Composition) -> tuple[Settings, list[Problem]]:
     data = {key: value for key, value in composition.data.items() if key in SETTINGS_KEYS}
     outside = _run_dir_elsewhere(composition, data)
     try:
-        return Settings.model_validate(data), outside
+        found = Settings.model_validate(data)
+        return found, [*outside, *_too_large(found, composition)]
     except ValidationError as error:
         problems = translate(error, Settings, data, (), composition.where, "")
         bad = {detail["loc"][0] for detail in error.errors(include_url=False) if detail["loc"]}
@@ -47,6 +49,20 @@ def settings(composition: Composition) -> tuple[Settings, list[Problem]]:
         if "stages" in bad and isinstance(data["stages"], list):
             usable["stages"] = [_usable_stage(entry, str(number)) for number, entry in enumerate(data["stages"])]
         return Settings.model_validate(usable), [*outside, *problems]
+
+
+def _too_large(found: Settings, composition: Composition) -> Iterator[Problem]:
+    """Batches of stages that have a size or a length of their own; those of the replay were checked with it."""
+    for key, stage in found.keyed_stages():
+        rows = max(math.prod(stage.batch_shape(found.replay, images)) for images in (False, True))
+        own = [name for name in ("batch_size", "length") if getattr(stage, name) is not None]
+        if own and rows > LARGEST_BATCH:
+            yield Problem(
+                f"stage {stage.name}: a batch of {rows} rows is more than {LARGEST_BATCH}",
+                composition.where(tuple(int(part) if part.isdigit() else part for part in (*key.split("."), own[0]))),
+                f"{key}.{own[0]}",
+                fix="write fewer chunks (batch_size), or shorter ones (length)",
+            )
 
 
 def _run_dir_elsewhere(composition: Composition, data: Mapping[str, Any]) -> list[Problem]:

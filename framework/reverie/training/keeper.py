@@ -54,6 +54,8 @@ class Keeper(Callback):
         self.report = Report(folder, module.settings, module.averages, writes, say, clock)
         self.saver = Saver(folder, module, data, self.report, say)
         self.outcome = ""
+        self.told_of = -1
+        """The last stage of which was said that it waits."""
         self.unproven = False
         """Nothing has been saved yet since a checkpoint was restored."""
         self._due: Callable[[Trainer], None] | None = None
@@ -117,6 +119,7 @@ class Keeper(Callback):
             self._log(self.report.write_line(cursor.label, counters))
         if moved and not cursor.finished:
             self._set_status("running")
+        self._tell_of_waiting()
         due = cursor.finished and not self.report.already_evaluated(counters)
         if (due or self.report.evaluation_due(counters)) and not self._evaluate():
             return self._leave
@@ -125,6 +128,18 @@ class Keeper(Callback):
         if module.world.any(self.stop()):
             return self._leave
         return self._keep if module.world.any(self._save_due()) else None
+
+    def _tell_of_waiting(self) -> None:
+        """Once per stage: a run whose environments give short pieces each collects for long before it learns."""
+        cursor, length = self.module.cursor, self.module.ticker.waits_for
+        if length and self.told_of != cursor.index:
+            self.told_of = cursor.index
+            steps, count = self.module.counters.agent_steps, self.settings.environments.count
+            self.say(
+                f"the stage '{cursor.title}' waits: no environment has given a whole chunk of {length} steps yet "
+                f"({steps:,} steps by all of {count} together); collect more in the stage before, or shorten "
+                "replay.length"
+            )
 
     def _evaluate(self) -> bool:
         """Evaluate by the recipe's protocol, in environments of its own; False if a signal stopped it."""

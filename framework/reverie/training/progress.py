@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from reverie.training.module import AgentModule
 
 _BARS = "▁▂▃▄▅▆▇█"
+_AHEAD = 15
+"""Steps ahead at which the panel tells the error of the world model."""
 
 
 @dataclass
@@ -133,11 +135,13 @@ class RunProgress(Callback):
             Text(self._left(module, fraction), style="dim"),
         )
         facts = "   ".join(part for part in self._facts(module) if part)
-        curve = self._curve()
-        return Group(grid, Text(f"  {facts}"), *([Text(f"  evaluations {curve}", style="green")] if curve else []))
+        curve, foresight = self._curve(), self._foresight()
+        judged = "   ".join([*([f"evaluations {curve}"] if curve else []), *([foresight] if foresight else [])])
+        return Group(grid, Text(f"  {facts}"), *([Text(f"  {judged}", style="green")] if judged else []))
 
     def _line(self, module: AgentModule, fraction: float) -> str:
-        parts = [self._stage(module), self._amount(module), *self._facts(module), self._left(module, fraction)]
+        facts = [*self._facts(module), self._foresight()]
+        parts = [self._stage(module), self._amount(module), *facts, self._left(module, fraction)]
         return " | ".join(part for part in parts if part)
 
     def _stage(self, module: AgentModule) -> str:
@@ -175,6 +179,15 @@ class RunProgress(Callback):
             f"replay ratio {ratio:.1f}" if counters.updates else "",
             f"{speed:.1f} updates/s" if counters.updates and not module.cursor.finished else "",
         ]
+
+    def _foresight(self) -> str:
+        """How far wrong the model is far ahead, where evaluations judge it."""
+        latest = self.keeper.report.latest if self.keeper else {}
+        names = [f"world/{name}_{_AHEAD}" for name in ("error", "error_copy_last", "error_mean")]
+        if not all(name in latest for name in names):
+            return ""
+        error, *baselines = (latest[name] for name in names)
+        return f"model error {_AHEAD} ahead {error:.2f} (better baseline {min(baselines):.2f})"
 
     def _left(self, module: AgentModule, fraction: float) -> str:
         if module.cursor.finished:

@@ -110,6 +110,8 @@ class Ticker:
         self.tolerance = tolerance or Tolerance()
         self.pending = Pending()
         self.spoiled = False
+        self.waits_for = 0
+        """Steps in a row that a stage which is to learn has not got yet; 0 if it has."""
         self.batch: Batch | None = None
         self.episodes: list[EpisodeResult] = []
         self._clock = time.monotonic()
@@ -203,7 +205,9 @@ class Ticker:
             return 0
         gradient = any(by_gradient(self.updates.learners[name]) for name in stage.learners)
         size, length = self.shape(stage)
-        if gradient and not self.world.all(self.replay.can_sample(size, length)):
+        enough = not gradient or self.world.all(self.replay.can_sample(size, length))
+        self.waits_for = 0 if enough else length
+        if not enough:
             if stage.collect.policy == "none":
                 raise RunError(
                     f"stage '{stage.name}' learns from the replay and collects nothing, but the replay's "

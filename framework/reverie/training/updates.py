@@ -78,11 +78,10 @@ class GradientUpdates:
     def _nobody_asks(self, names: Iterable[str], agent: AgentParts) -> list[nn.Parameter]:
         """What the states of a view of their own depend on, where no gradient of these learners passes through them:
         filtering without a graph is cheaper."""
-        slots = {slot for name in names for slot in self.learners[name].config.trains}
+        model = [*_parameters(agent.encoder), *_parameters(agent.dynamics)]
+        trained = {parameter for name in names for parameter in self.trained[name]}
         reached = {slot for name in names for slot in self.learners[name].config.reaches}
-        if {"encoder", "dynamics"} & slots or "encoder" in reached:
-            return []
-        return [*_parameters(agent.encoder), *_parameters(agent.dynamics)]
+        return [] if "encoder" in reached or not trained.isdisjoint(model) else model
 
     def rejoin(self, name: str, others: Iterable[str]) -> None:
         """A learner comes back after stages in which only others learned, perhaps in its slots."""

@@ -37,7 +37,20 @@ def reverie_check_recipe(recipe: Any) -> list[Problem]:
             for problem in _discounts(recipe, name, config, model, factor)
         ),
         *(problem for name, config in behaviours.items() for problem in _too_late(recipe, name, config)),
+        *(problem for name, config in behaviours.items() for problem in _too_short(recipe, name, config)),
     ]
+
+
+def _too_short(recipe: Any, name: str, config: Any) -> Iterator[Problem]:
+    """Returns of replayed steps begin at the second."""
+    for key, length in recipe.settings.chunk_lengths(name).items() if config.replay_value else ():
+        if length < 2:
+            yield Problem(
+                f"the critic of learners/{name} learns from replayed states, and a chunk of one step has no return",
+                recipe.place(key),
+                key,
+                fix=f"write {key}=2 or more, or learners.{name}.replay_value=0",
+            )
 
 
 def _too_late(recipe: Any, name: str, config: Any) -> Iterator[Problem]:
@@ -50,7 +63,7 @@ def _too_late(recipe: Any, name: str, config: Any) -> Iterator[Problem]:
             yield Problem(
                 f"the critic of learners/{name} learns from replayed states with its gradient into the model, and "
                 f"learners/{other} keeps the average of the model's weights",
-                _place(recipe, f"learners.{other}.average"),
+                recipe.place(f"learners.{other}.average"),
                 f"learners.{other}.average",
                 "a learner with an average steps before all others, so that this gradient would come too late",
                 f"write learners.{other}.average=null, or learners.{name}.replay_value_into_model=false",
@@ -65,7 +78,7 @@ def _discounts(recipe: Any, name: str, config: Any, model: str, factor: float) -
         yield Problem(
             f"learners/{name} discounts by {config.discount}, and the continue head that it reads is trained on a "
             f"target that contains {factor} already",
-            _place(recipe, theirs),
+            recipe.place(theirs),
             theirs,
             "what follows would be discounted twice, by their product",
             f"write {mine}.discount=1, or {theirs}=1",
@@ -73,7 +86,7 @@ def _discounts(recipe: Any, name: str, config: Any, model: str, factor: float) -
     elif factor < 1 and config.continues == "mode":
         yield Problem(
             f"learners/{name} takes the continue head for yes or no, and loses the {factor} that its target contains",
-            _place(recipe, f"{mine}.continues"),
+            recipe.place(f"{mine}.continues"),
             f"{mine}.continues",
             "nothing would be discounted at all",
             f"write {mine}.continues=mean, or {theirs}=1 and {mine}.discount={factor}",
@@ -86,14 +99,8 @@ def _discounts(recipe: Any, name: str, config: Any, model: str, factor: float) -
     if config.replay_value and abs(replayed - whole) > 1e-6:
         yield Problem(
             f"learners/{name} discounts by {whole:g} in imagination and by {replayed:g} on replayed states",
-            _place(recipe, f"{mine}.replay_value"),
+            recipe.place(f"{mine}.replay_value"),
             f"{mine}.replay_discount",
             "one critic cannot learn two discounts; the continue flags of replayed states are real ones, without any",
             f"write {mine}.replay_discount={whole:g}" + ("" if repeat == 1 else f" and {mine}.discount_per=decision"),
         )
-
-
-def _place(recipe: Any, key: str) -> str:
-    """Where a key was written, or else the slot that it belongs to."""
-    places = recipe.places
-    return str(places.get(key) or places.get(f"{key.rpartition('.')[0]}.name", ""))

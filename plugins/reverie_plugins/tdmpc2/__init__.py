@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from reverie import ByObservation, ComponentSpec, Needs, Problem, hookimpl
+from reverie import ComponentSpec, Needs, Problem, hookimpl
 
 _ROOT = "reverie_plugins.tdmpc2"
 _LEARNERS = (f"{_ROOT}.config:TDMPC2Config", f"{_ROOT}.config:PolicyPriorLearnerConfig")
@@ -74,33 +74,28 @@ def _wrong(recipe: Any, name: str, config: Any) -> Iterator[Problem]:
     if reads != "before_action":
         yield Problem(
             f"learners/{name} learns the value of an action, and heads/value ({value.name}) reads {reads!r}",
-            _place(recipe, "heads.value"),
+            recipe.place("heads.value"),
             "heads.value.reads",
             fix="use heads.value=q_ensemble, or write heads.value.reads=before_action",
         )
     if not hasattr(config, "discount"):
         return
-    length = recipe.settings.replay.length
-    if max(ByObservation.choose(length, images) for images in (False, True)) < 2:
-        yield Problem(
-            f"learners/{name} learns from transitions, and a chunk of one step holds none",
-            recipe.places.get("replay.length", ""),
-            "replay.length",
-            fix="write replay.length=4 for the three steps of the paper",
-        )
+    for key, length in recipe.settings.chunk_lengths(name).items():
+        if length < 2:
+            yield Problem(
+                f"learners/{name} learns from transitions, and a chunk of one step holds none",
+                recipe.place(key),
+                key,
+                fix=f"write {key}=4 for the three steps of the paper",
+            )
     planner = recipe.choice("planner")
     planned = getattr(planner.config, "discount", None) if planner else None
     learned = config.per_decision
     if planned is not None and abs(planned - learned) > 1e-6:
         yield Problem(
             f"planner ({planner.name}) discounts by {planned:g} and learners/{name} by {learned:g}",
-            _place(recipe, "planner"),
+            recipe.place("planner"),
             "planner.discount",
             "the value behind a plan would be weighed against rewards that were discounted otherwise",
             f"write planner.discount={learned:g}",
         )
-
-
-def _place(recipe: Any, key: str) -> str:
-    """Where a slot, or one of its options, was written."""
-    return str(recipe.places.get(f"{key}.name") or recipe.places.get(key, ""))

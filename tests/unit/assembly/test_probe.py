@@ -22,10 +22,12 @@ class FakeRecipe:
 
     places: dict[str, str] = field(default_factory=lambda: {"dynamics.name": "recipe.yaml:7"})
     precision: str = "32-true"
+    stages: tuple[Any, ...] = ()
 
     @property
     def settings(self) -> Any:
-        return SimpleNamespace(trainer=SimpleNamespace(precision=self.precision))
+        stages = [(0, stage) for stage in self.stages]
+        return SimpleNamespace(trainer=SimpleNamespace(precision=self.precision), flat_stages=lambda: stages)
 
     def choice(self, slot: str) -> Any:
         return SimpleNamespace(component=SimpleNamespace(name="toy"))
@@ -180,6 +182,66 @@ def test_a_gradient_that_strays(make_agent: Any):
 
     for sound in (cut, through):
         assert found(agent, Simple(agent, sound, trains=("heads/reward",))) == ""
+
+
+@pytest.mark.parametrize(
+    ("average", "together", "freeze", "lost"),
+    [
+        ("model", ("model", "reward"), (), ["encoder", "dynamics"]),
+        ("reward", ("reward", "model"), (), ["encoder", "dynamics"]),
+        ("model", ("model", "reward"), ("encoder",), ["dynamics"]),
+        ("", ("model", "reward"), (), []),
+        ("model", ("model",), (), []),
+    ],
+)
+def test_a_gradient_into_what_steps_apart_is_lost(
+    make_agent: Any, average: str, together: tuple[str, ...], freeze: tuple[str, ...], lost: list[str]
+):
+    """A learner with an average has a pass of its own: before it, and after it, gradients are cleared."""
+
+    class Averaged(Simple):
+        def optimizers(self) -> Any:
+            return [keep_average(adam(self.parameters_trained, 1e-3), 0.02)]
+
+    def losses(view: View, ctx: Context) -> dict[str, Tensor]:
+        reward = view.agent.heads["reward"](view.transition("after"))
+        return {"reward": -reward.log_prob(view.batch.reward)}
+
+    agent = make_agent()
+    kinds = {name: Averaged if name == average else Simple for name in ("model", "reward")}
+    learners = {
+        "model": kinds["model"](agent, model_losses, trains=("encoder", "dynamics")),
+        "reward": kinds["reward"](agent, losses, trains=("heads/reward",), reaches=("encoder", "dynamics")),
+    }
+    stages = [SimpleNamespace(learners=(name,), freeze=()) for name in learners]
+    stages.append(SimpleNamespace(learners=together, freeze=freeze))
+    problems = probe(FakeRecipe(stages=tuple(stages)), agent, learners)  # type: ignore[arg-type]
+    assert [problem.key for problem in problems] == ["learners.reward"] * bool(lost)
+    for problem in problems:
+        assert f"its gradient into {', '.join(lost)}, which learners/model trains, would be lost" in problem.what
+        assert f"learners.{average}.average=null" in problem.fix
+
+
+def test_a_frozen_part_on_the_way_loses_nothing(make_agent: Any):
+    """`reaches` also says of a graph that passes through weights that take no gradient, as imagination does."""
+
+    class Averaged(Simple):
+        def optimizers(self) -> Any:
+            return [keep_average(adam(self.parameters_trained, 1e-3), 0.02)]
+
+    def losses(view: View, ctx: Context) -> dict[str, Tensor]:
+        with ctx.frozen(["dynamics"]):
+            state = view.agent.dynamics.imagine(view.observed.last.detach(), view.batch.action[:, 0], ctx.sampling)
+        reward = view.agent.heads["reward"](Transition(before=None, action=None, after=state))
+        return {"reward": reward.mean}
+
+    agent = make_agent()
+    learners = {
+        "model": Averaged(agent, model_losses, trains=("encoder", "dynamics")),
+        "reward": Simple(agent, losses, trains=("heads/reward",), reaches=("dynamics",)),
+    }
+    stage = SimpleNamespace(learners=("model", "reward"), freeze=())
+    assert probe(FakeRecipe(stages=(stage,)), agent, learners) == []  # type: ignore[arg-type]
 
 
 def test_a_head_that_begins_at_zero_does_not_hide_a_gradient_that_strays(make_agent: Any):

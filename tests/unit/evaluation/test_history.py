@@ -16,8 +16,9 @@ import history
 
 from reverie.contracts import Sampling
 from reverie.evaluation.reopen import reopen
+from reverie.evaluation.world_model import HorizonErrors, HorizonRow, NotApplicable
 from reverie.evaluation.world_model.held_out import held_out, spread_starts
-from reverie.evaluation.world_model.rollouts import filtered
+from reverie.evaluation.world_model.rollouts import embedded, filtered
 
 
 @pytest.fixture
@@ -42,9 +43,29 @@ def test_a_memory_of_the_whole_episode_is_the_filters(run: Path) -> None:
     starts = starts[starts.step == 3]  # where four steps are all that there is
     with torch.no_grad():
         whole = filtered(agent, held, sampling).states[starts.episode, starts.step]
-        windows = {m: history.states_after(agent, held, starts, m, sampling) for m in (2, 4)}
+        embed = embedded(agent, held, sampling)
+        windows = {m: history.states_after(agent, held, embed, starts, m, sampling) for m in (2, 4)}
     torch.testing.assert_close(windows[4].features, whole.features)
     assert not torch.allclose(windows[2].features, whole.features)
+
+
+def test_a_window_begins_without_an_action(run: Path) -> None:
+    """In the middle of an episode, too: what was done before the window is as unknown as what was seen."""
+    agent, recordings = played(run)
+    held, sampling = held_out(recordings), Sampling("mode")
+    starts = spread_starts(held, 8, 1000)
+    starts = starts[starts.step >= 7]
+    with torch.no_grad():
+        embed = embedded(agent, held, sampling)
+        found = history.states_after(agent, held, embed, starts, 3, sampling)
+        for number, (episode, step) in enumerate(zip(starts.episode.tolist(), starts.step.tolist(), strict=True)):
+            action = held.action[episode : episode + 1, step - 2 : step + 1].clone()
+            action[:, 0] = 0
+            first = torch.tensor([[True, False, False]])
+            window = embed[episode : episode + 1, step - 2 : step + 1]
+            alone = agent.dynamics.observe(window, action, first, sampling=sampling).last
+            torch.testing.assert_close(found.features[number], alone.features[0])
+    assert len(starts.step) > 1
 
 
 def test_a_model_that_grows_strange_with_time_is_found_out(run: Path, short: None) -> None:
@@ -72,10 +93,20 @@ def test_the_command(
     run: Path, short: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["history.py", str(run)])
-    history.main()
+    assert history.main() == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split(":")[0].strip() for line in lines[1:]] == ["2 steps", "4 steps", "the episode", "baseline"]
     assert all(re.search(r": \d+\.\d{3}, \d+\.\d{3}$", line) for line in lines[1:])
     monkeypatch.setattr(history, "MEMORIES", (4000,))
-    with pytest.raises(SystemExit, match="no episode of this policy is longer than 4000 steps"):
-        history.main()
+    monkeypatch.setattr(sys, "argv", ["history.py", str(run), str(run.parent / "nothing")])
+    assert history.main() == 2
+    told = capsys.readouterr().err.splitlines()
+    assert f"{run}: no episode of this policy is longer than 4000 steps" in told
+    assert told[-1].startswith(f"{run.parent / 'nothing'}: ")
+
+
+def test_numbers_and_reasons_are_told() -> None:
+    rows = [HorizonRow(1, 0.5, 0.3, 0.2, 9), HorizonRow(2, 0.5, 0.1, 0.2, 9), NotApplicable("too far")]
+    errors = HorizonErrors([rows[0], rows[1], *[rows[2]] * 13])
+    assert history.told(errors, "model") == "0.500, too far, too far"
+    assert history.told(errors, "copy_last", "mean") == "0.200, too far, too far"

@@ -90,6 +90,27 @@ def test_a_terminal_gets_a_live_display_that_is_put_away() -> None:
     assert output.endswith(("\x1b[?25h", "\n"))  # the cursor is visible again
 
 
+WORLD = {"world/error_15": 0.351, "world/error_copy_last_15": 2.04, "world/error_mean_15": 1.143}
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_how_far_the_model_is_wrong_is_told_where_it_is_judged(terminal: bool) -> None:
+    progress, text, module = shown(terminal)
+    progress.keeper.report.latest = dict(WORLD)  # type: ignore[union-attr] # set above
+    progress.on_train_start(module.trainer, module)
+    progress.on_exception(module.trainer, module, RuntimeError())
+    assert "model error 15 ahead 0.35 (better baseline 1.14)" in text.getvalue()
+
+
+@pytest.mark.parametrize("missing", WORLD)
+def test_a_model_error_without_its_baselines_is_not_told(missing: str) -> None:
+    progress, text, module = shown(terminal=False)
+    rest = {name: value for name, value in WORLD.items() if name != missing}
+    progress.keeper.report.latest = rest  # type: ignore[union-attr] # set above
+    progress.on_train_start(module.trainer, module)
+    assert "model error" not in text.getvalue()
+
+
 def test_time_left_is_measured_within_the_stage(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr("reverie.training.progress.time.monotonic", lambda: now[0])

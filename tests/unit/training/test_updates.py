@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from reverie.contracts import Counters, Sampling, View
+from reverie.contracts import Counters, Learner, Sampling, Transition, View
 from reverie.errors import NumericalFault, ReverieError
 from reverie.nn import keep_average
 from reverie.testing.toys import ToyAgent, toy_batch
@@ -15,7 +15,7 @@ from reverie.training.context import LearnerContext
 from reverie.training.metrics import Averages
 from reverie.training.updates import GradientUpdates, by_gradient, held
 
-from .conftest import LEARNERS, Options, make_agent, make_learners
+from .conftest import LEARNERS, Options, RewardLearner, make_agent, make_learners
 
 
 def contexts(agent: ToyAgent, *names: str, averages: Averages | None = None) -> dict[str, Any]:
@@ -273,6 +273,34 @@ def test_a_renewed_view_has_a_graph_for_those_who_train_the_rest_of_the_model() 
     updates = GradientUpdates(agent, learners, optimizers)
     updates.update(["dynamics", "encoder"], view_of(agent), contexts(agent, "dynamics", "encoder"))
     assert changed(agent, before) == {"encoder", "dynamics"}
+
+
+@pytest.mark.parametrize("trains", [("heads/reward", "dynamics"), ("dynamics", "heads/reward")])
+@pytest.mark.parametrize("others", [("second",), ("first", "second")])
+def test_whoever_trains_a_part_of_the_model_after_an_average_gets_its_gradient(
+    trains: tuple[str, ...], others: tuple[str, ...]
+) -> None:
+    """Also as the second of two slots, and as the second of two learners."""
+
+    class Through(RewardLearner):
+        """Its gradient goes on into the dynamics, and ends there unless those are its own."""
+
+        def losses(self, view: View, ctx: Any) -> dict[str, Tensor]:
+            distribution = view.agent.heads["reward"](Transition(None, None, view.observed.train))
+            return {"reward": -distribution.log_prob(view.batch.reward)}
+
+    agent = make_agent()
+    kind, _ = LEARNERS["model"]
+    learners: dict[str, Learner] = {
+        "averaged": kind(Options(trains=("encoder",), grad_clip=1e6), agent),
+        "first": RewardLearner(Options(trains=("heads/reward",), grad_clip=1e6), agent),
+        "second": Through(Options(trains=trains, grad_clip=1e6), agent),
+    }
+    optimizers = {name: list(learner.optimizers()) for name, learner in learners.items()}
+    keep_average(optimizers["averaged"][0], 0.5)
+    before, names = weights(agent), ["averaged", *others]
+    GradientUpdates(agent, learners, optimizers).update(names, view_of(agent), contexts(agent, *names))
+    assert changed(agent, before) == {"encoder", "dynamics", "heads.reward"}
 
 
 @pytest.mark.parametrize(("reaches", "graph"), [((), False), (("dynamics",), False), (("encoder",), True)])

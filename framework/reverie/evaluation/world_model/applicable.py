@@ -19,6 +19,9 @@ class NotApplicable:
 
     why: str
 
+    def __str__(self) -> str:
+        return self.why
+
 
 NOTHING = "nothing was measured"
 NOT_FINITE = "the model's predictions are not finite"

@@ -32,7 +32,13 @@ class HorizonRow:
     @property
     def useful(self) -> bool:
         """Whether the model beats both, by more than rounding."""
-        return self.model < (1 - 1e-6) * min(self.copy_last, self.mean)
+        return not self.unbeaten
+
+    @property
+    def unbeaten(self) -> tuple[str, ...]:
+        """The baselines that the model does not beat by more than rounding."""
+        baselines = {"copy-last": self.copy_last, "the mean": self.mean}
+        return tuple(name for name, error in baselines.items() if not self.model < (1 - 1e-6) * error)
 
 
 @dataclass

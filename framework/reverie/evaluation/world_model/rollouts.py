@@ -35,17 +35,17 @@ class Imagined:
     cont: Tensor | None
 
 
-def filtered(agent: Any, held: HeldOut, sampling: Sampling) -> Observed[Any]:
-    """The states (B, T) of one filtering pass over all episodes."""
+def embedded(agent: Any, held: HeldOut, sampling: Sampling) -> Tensor:
+    """(B, T, E): what the encoder makes of all rows, a few at a time."""
     B, T = held.shape
     rows = max(1, ENCODED_ROWS // B)
-    embed = torch.cat(
-        [
-            agent.encoder(agent.preprocess({key: value[:, t : t + rows] for key, value in held.obs.items()}), sampling)
-            for t in range(0, T, rows)
-        ],
-        1,
-    )  # (B, T, E)
+    pieces = [{key: value[:, t : t + rows] for key, value in held.obs.items()} for t in range(0, T, rows)]
+    return torch.cat([agent.encoder(agent.preprocess(piece), sampling) for piece in pieces], 1)
+
+
+def filtered(agent: Any, held: HeldOut, sampling: Sampling) -> Observed[Any]:
+    """The states (B, T) of one filtering pass over all episodes."""
+    embed = embedded(agent, held, sampling)
     observed: Observed[Any] = agent.dynamics.observe(
         embed, held.action.to(embed.dtype), held.is_first, sampling=sampling
     )

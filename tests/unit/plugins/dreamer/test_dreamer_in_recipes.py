@@ -52,6 +52,15 @@ def refused(*overrides: str) -> str:
     return str(caught.value)
 
 
+@pytest.mark.parametrize("key", ["replay.length", "stages.1.length"])
+def test_returns_of_replayed_steps_need_two_of_them(key: str):
+    text = refused("learners.behaviour.replay_value=0.3", f"{key}=1")
+    assert "a chunk of one step has no return" in text
+    assert f"fix: write {key}=2 or more, or learners.behaviour.replay_value=0" in text
+    prepare("dreamer", ["learners.behaviour.replay_value=0.3", f"{key}=2"], plugins=PLUGINS)
+    prepare("dreamer", [f"{key}=1"], plugins=PLUGINS)
+
+
 def test_a_discount_in_two_places_is_refused():
     text = refused("learners.model.continue_discount=0.99")
     assert "command line: learners/behaviour discounts by 0.997" in text

@@ -99,7 +99,9 @@ def test_the_discount_follows_the_length_of_an_episode():
 def test_chunks_of_one_step_are_refused():
     assert "write replay.length=4" in refused("replay.length=1")
     assert "write replay.length=4" in refused("replay.length={vectors: 1, images: 1}")
-    prepare("tdmpc2", ["replay.length={vectors: 4, images: 1}"], plugins=PLUGINS)  # whoever sees pictures is told later
+    assert "write replay.length=4" in refused("replay.length={vectors: 4, images: 1}"), "what is seen is not known yet"
+    assert "write stages.1.length=4" in refused("stages.train.length=1")
+    prepare("tdmpc2", ["replay.length=1", "stages.train.length=4"], plugins=PLUGINS)
 
 
 @pytest.mark.parametrize(

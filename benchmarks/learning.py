@@ -21,6 +21,7 @@ from __future__ import annotations
 import argparse
 import importlib.metadata
 import json
+import math
 import os
 import resource
 import shutil
@@ -321,7 +322,7 @@ def _model_errors(mine: list[dict[str, Any]], name: str) -> str:
 
 
 def draw(table: str, path: Path, picture: Path) -> None:
-    """One panel per row: a thin line per seed, the threshold dashed."""
+    """One panel per row, three side by side: a thin line per seed as far as its runs went, the threshold dashed."""
     import matplotlib
 
     matplotlib.use("agg")
@@ -329,18 +330,26 @@ def draw(table: str, path: Path, picture: Path) -> None:
 
     found = list(lines(path))
     rows = [row for row in TABLES[table] if any(line["row"] == row.name for line in found)]
-    figure, panels = plt.subplots(1, len(rows), figsize=(4.2 * len(rows), 3.2), squeeze=False, layout="constrained")
-    for panel, row in zip(panels[0], rows, strict=True):
+    columns = min(3, len(rows))
+    lines_of_panels = math.ceil(len(rows) / columns)
+    figure, grid = plt.subplots(
+        lines_of_panels, columns, figsize=(4.2 * columns, 3.2 * lines_of_panels), squeeze=False, layout="constrained"
+    )
+    panels = list(grid.flat)
+    for panel in panels[len(rows) :]:
+        panel.set_axis_off()
+    for panel, row in zip(panels, rows, strict=False):
         mine = sorted((one for one in found if one["row"] == row.name), key=lambda one: one["seed"])
         for line in mine:
             steps, returns = zip(*line["curve"], strict=True)
             panel.plot([step / 1000 for step in steps], returns, linewidth=1.2, label=f"seed {line['seed']}")
-        panel.axhline(row.threshold, color="0.4", linewidth=1, linestyle="--")
-        within = max(line["frames"] for line in mine)
-        panel.set(title=f"{row.recipe}, {row.env}", xlabel="thousand frames", xlim=(0, within / 1000))
+        panel.axhline(row.threshold, color="0.4", linewidth=1, linestyle="--", label=f"bar {row.threshold:g}")
+        last = max(line["curve"][-1][0] for line in mine)
+        panel.set(title=f"{row.recipe}, {row.env}", xlabel="thousand frames", xlim=(0, last / 1000))
         panel.spines[["top", "right"]].set_visible(False)
         panel.legend(frameon=False, fontsize=8)
-    panels[0][0].set_ylabel("return, mean of 10 episodes")
+    for first in grid[:, 0]:
+        first.set_ylabel("return, mean of 10 episodes")
     picture.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(picture, dpi=110)
 

@@ -172,7 +172,8 @@ class Panel:
             draw.line((self.x(0), self.y(tick), self.x(self.steps - 1), self.y(tick)), fill=GRID, width=2)
             write(image, (self.PAD_LEFT - 12, self.y(tick)), number(tick), 19, QUIET, anchor="rm")
         room = self.size[0] - 40 - self.VALUE * len(self.lines)
-        write(image, (20, 33), shorten(title, room, 21, bold=True), 21, INK, bold=True)
+        size = next((size for size in (21, 19, 17) if font(size, True).getlength(title) <= room), 17)
+        write(image, (20, 33), shorten(title, room, size, bold=True), size, INK, bold=True)
         return image
 
     def _with_curves(self) -> Image.Image:

@@ -197,7 +197,7 @@ class Storyboard:
         tiles = (
             (real, "Real", REAL),
             (dreamed, "Dream" if dreaming else "Reconstruction", DREAM if dreaming else REAL),
-            (gap, f"Error {100 * mean:.1f} %", ERROR),
+            (gap, f"Pixels differ by {100 * mean:.1f} %", ERROR),
         )
         total = 3 * self.tile[0] + 2 * GAP
         for index, (shown, caption, colour) in enumerate(tiles):

@@ -65,7 +65,7 @@ def imagined_from(agent: Any, start: Latent, action: Tensor, sampling: Sampling)
         return value.reshape(-1, copies, *value.shape[1:]).float().mean(1)
 
     return Imagined(
-        obs={key: members(value) for key, value in _decoded(agent, trajectory.states[:, 1:]).items()},
+        obs={key: members(value) for key, value in decoded(agent, trajectory.states[:, 1:]).items()},
         reward=members(imagination.rewards(trajectory)) if "reward" in agent.heads else None,
         cont=members(imagination.continues(trajectory)) if "continue" in agent.heads else None,
     )
@@ -103,7 +103,7 @@ def policy_of(agent: Any, rows: int) -> Callable[[Latent, Sampling], Tensor]:
     return act
 
 
-def _decoded(agent: Any, states: Latent) -> dict[str, Tensor]:
+def decoded(agent: Any, states: Latent) -> dict[str, Tensor]:
     decoder = code_decoder(agent)
     if decoder is None:
         return {}

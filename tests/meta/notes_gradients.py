@@ -1,7 +1,20 @@
 """Mutations of correctness notes 12 and 13: two-hot regression, and which gradient enters what."""
 
 from mutating import Mutation
-from suites import BEHAVIOUR, DREAMER, LIKELIHOODS, MUON, OPTIMIZERS, REPLAYED, ROUTES, TWO_HOT, VARIANTS, WORLD_MODEL
+from suites import (
+    BEHAVIOUR,
+    DREAMER,
+    LIKELIHOODS,
+    MUON,
+    OPTIMIZERS,
+    PROBED,
+    REPLAYED,
+    ROUTES,
+    TWO_HOT,
+    UPDATES,
+    VARIANTS,
+    WORLD_MODEL,
+)
 
 _TWO_HOT = "reverie.nn.two_hot:TwoHot"
 
@@ -164,6 +177,24 @@ GRADIENTS = [
             f"{REPLAYED}test_equals_the_mixture_of_n_step_returns_of_each_episode",
             f"{REPLAYED}test_nothing_of_the_next_episode_is_seen",
         ),
+    ),
+    Mutation(
+        13,
+        "whoever trains the model after an average gets no gradient of it",
+        "a part of the model stays as it was born, and nothing says so",
+        "reverie.training.updates:GradientUpdates._nobody_asks",
+        "not trained.isdisjoint(model)",
+        "False",
+        (f"{UPDATES}test_whoever_trains_a_part_of_the_model_after_an_average_gets_its_gradient",),
+    ),
+    Mutation(
+        13,
+        "a gradient into what steps apart is dropped without a word",
+        "a loss that should shape the states shapes nothing, as long as weights are averaged",
+        "reverie.assembly.probe:Probe._lost",
+        "if apart is not None:",
+        "if False:",
+        (f"{PROBED}test_a_gradient_into_what_steps_apart_is_lost",),
     ),
 ]
 

@@ -11,6 +11,7 @@ simulator from the state that the model decodes; of the simulator from the true 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,14 @@ import torch
 from torch import Tensor
 
 from reverie.contracts.sampling import Sampling
+from reverie.errors import ReverieError
 from reverie.evaluation.episodes import evaluating
 from reverie.evaluation.recording import Recording, record
 from reverie.evaluation.reopen import reopen
 from reverie.evaluation.world_model.held_out import held_out, spread_starts
 from reverie.evaluation.world_model.rollouts import decoded, filtered, imagined_from
 
+TASK = "dm_control/cartpole-swingup-v0"
 EPISODES, FIRST_SEED = 4, 1_000_000
 HORIZONS = (1, 5, 15)
 CONTEXT, STARTS = 5, 60
@@ -103,18 +106,38 @@ def compared(agent: Any, recordings: Sequence[Recording], simulator: Simulator, 
     }
 
 
-def main() -> None:
+def table(run: Path) -> str:
+    """What is printed of one run.
+
+    Raises:
+        ReverieError: where there is no such run, or it cannot be opened or played.
+        ValueError: where it is a run on another task, or its episodes are too short.
+    """
+    opened = reopen(run)
+    env = vars(opened.recipe.choices["env"].config)
+    if env.get("id") != TASK:
+        raise ValueError(f"it was trained on {env.get('id')}, and the simulator here is that of {TASK}")
+    recordings = record(opened.policy, opened.factory, range(FIRST_SEED, FIRST_SEED + EPISODES))
+    simulator = Simulator(env["action_repeat"])
+    rows = compared(opened.agent, recordings, simulator, STARTS).items()
+    head = f"{run}: errors at {', '.join(map(str, HORIZONS))} decisions"
+    return "\n".join([head, *(f"  {name:>52}: {', '.join(f'{error:.3f}' for error in found)}" for name, found in rows)])
+
+
+def main() -> int:
+    """The number of runs of which nothing could be told."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, nargs="+", help="finished runs on env=dmc/cartpole_swingup")
     torch.set_num_threads(1)
+    failed = 0
     for run in parser.parse_args().run:
-        opened = reopen(run)
-        recordings = record(opened.policy, opened.factory, range(FIRST_SEED, FIRST_SEED + EPISODES))
-        repeat = int(vars(opened.recipe.choices["env"].config)["action_repeat"])
-        print(f"{run}: errors at {', '.join(map(str, HORIZONS))} decisions")
-        for name, found in compared(opened.agent, recordings, Simulator(repeat), STARTS).items():
-            print(f"  {name:>52}: {', '.join(f'{error:.3f}' for error in found)}", flush=True)
+        try:
+            print(table(run), flush=True)
+        except (ReverieError, ValueError) as error:
+            print(f"{run}: {error}", file=sys.stderr, flush=True)
+            failed += 1
+    return failed
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -139,10 +139,11 @@ def test_a_signal_saves_and_the_run_goes_on_to_the_same_numbers(
     assert rows_of(alone) == rows_of(result.run_dir)
 
 
+@pytest.mark.parametrize("judging", [True, False])
 def test_a_signal_during_an_evaluation_saves_and_the_evaluation_is_made_again(
-    alone: Path, tmp_path: Path, tiny_recipe: Make, monkeypatch: pytest.MonkeyPatch
+    judging: bool, alone: Path, tmp_path: Path, tiny_recipe: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from reverie.evaluation import protocol
+    from reverie.evaluation import judged, protocol
 
     evaluate, calls = protocol.evaluate, []
 
@@ -152,15 +153,18 @@ def test_a_signal_during_an_evaluation_saves_and_the_evaluation_is_made_again(
             os.kill(os.getpid(), signal.SIGTERM)
         return evaluate(*arguments, **options)
 
-    monkeypatch.setattr(protocol, "evaluate", interrupted)
-    first = train(tiny_recipe(), run_dir=tmp_path / "run", progress=False)
+    monkeypatch.setattr(judged if judging else protocol, "evaluate", interrupted)
+    first = train(
+        tiny_recipe(f"evaluation.world_model={str(judging).lower()}"), run_dir=tmp_path / "run", progress=False
+    )
     assert first.exit_code == 143
     assert checkpoint_of(first.run_dir).counters["env_steps"] == 25
     assert resume(first.run_dir, progress=False).exit_code == 143
     assert read_status(first.run_dir)["env_steps"] == 60
     assert resume(first.run_dir, progress=False).status == "completed"
     assert differences(final_state(alone), final_state(first.run_dir)) == []
-    assert rows_of(alone) == rows_of(first.run_dir)
+    if judging:  # as the other run did
+        assert rows_of(alone) == rows_of(first.run_dir)
 
 
 def test_a_damaged_newest_checkpoint_or_replay_falls_back_to_the_one_before(
@@ -242,11 +246,23 @@ def test_a_stage_that_waits_for_a_whole_chunk_is_told_once(
     """Twenty steps of eight environments are no chunk of six by any of them."""
     assert reverie(["train", "dreamer", *TINY, f"environments.count={count}", f"run_dir={tmp_path / 'run'}"]) == 0
     told = " ".join("".join(capfd.readouterr()).split())
-    line = (
-        "the stage 'train' waits: no environment has given a whole chunk of 6 steps yet (32 steps by all of 8 together)"
-    )
-    assert told.count(line) == told.count("no environment has given") == waits
+    line = "the stage 'train' waits: a chunk has 6 steps, and no environment has given so many in a row yet (32 in all)"
+    assert told.count(line) == told.count("waits:") == waits
     assert read_status(tmp_path / "run")["updates"] > 0
+
+
+def test_only_a_stage_that_is_to_learn_waits(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Not the one after it, nor the end."""
+    stages = (
+        "stages=[{name: first, collect: {policy: random}, learners: [model], length: 20, until: {agent_steps: 16}},"
+        "{name: second, collect: {policy: random}, until: {agent_steps: 8}},"
+        "{name: third, collect: {policy: random}, learners: [model], length: 2, until: {updates: 2}}]"
+    )
+    options = [option for option in TINY if not option.startswith("stages")]
+    assert reverie(["train", "dreamer", *options, stages, "environments.count=8", f"run_dir={tmp_path / 'run'}"]) == 0
+    told = " ".join("".join(capfd.readouterr()).split())
+    assert told.count("waits:") == 1
+    assert "the stage 'first' waits: a chunk has 20 steps" in told
 
 
 def test_plain_progress_says_where_the_run_is(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

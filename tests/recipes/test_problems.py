@@ -286,8 +286,10 @@ def test_a_batch_of_a_stage_that_is_too_large(told: Told, write: Write) -> None:
 def test_a_list_where_a_mapping_stands_is_told_by_its_key(told: Told, write: Write) -> None:
     recipe = write("mapped", "defaults: [base]\nreplay: {length: {vectors: 4, images: 2}}\n")
     assert told(recipe, "replay.length=[3]") == (
-        "command line: replay.length holds a mapping, and a list cannot take its place\n"
-        "    fix: give a mapping, or a plain value"
+        "command line: replay.length holds a mapping, and a list cannot take its place\n    fix: give a mapping"
+    )
+    assert told("base", "stages={a: 1}") == (
+        "command line: stages holds a list, and a mapping cannot take its place\n    fix: give a list"
     )
 
 

@@ -154,7 +154,8 @@ class Probe:
             return
         torch.stack(terms).sum().backward()
         self._gradients(slot, learner)
-        self._lost(name, learner)
+        if not learner.own_backward:  # which keeps to its own slots, and drops the rest by design
+            self._lost(name, learner)
 
     def _gradients(self, slot: str, learner: Learner) -> None:
         trains, reaches = tuple(learner.config.trains), tuple(learner.config.reaches)
@@ -197,16 +198,18 @@ class Probe:
                 )
 
     def _beside(self, name: str, learner: Learner) -> dict[str, list[str]]:
-        """Learners of the same stage -> the slots of theirs, and not its own, in which its gradient has arrived."""
-        config, found = learner.config, {}
-        outside = [slot for slot in config.reaches if slot not in config.trains]
-        arrived = [slot for slot in outside if _has_gradient(self.agent.module(slot), set())]
+        """Learners by gradient of the same stages -> slots of theirs, not its own, in which its gradient arrived."""
+        own = {p for slot in learner.config.trains for p in self.agent.module(slot).parameters()}
+        outside = [slot for slot in learner.config.reaches if slot not in learner.config.trains]
+        arrived = [slot for slot in outside if _has_gradient(self.agent.module(slot), own)]
+        found: dict[str, list[str]] = {}
         for _, stage in self.recipe.settings.flat_stages():
             for other in (other for other in stage.learners if name in stage.learners and other != name):
-                free = {*self.learners[other].config.trains} - {*stage.freeze}
-                shared = [slot for slot in arrived if slot in free]
+                theirs = self.learners[other]
+                free = {*theirs.config.trains} - {*stage.freeze} if type(theirs).update is Learner.update else set()
+                shared = [slot for slot in arrived if slot in free and slot not in found.get(other, [])]
                 if shared:
-                    found[other] = shared
+                    found[other] = [*found.get(other, []), *shared]
         return found
 
     def _average(self, name: str, learner: Learner) -> None:

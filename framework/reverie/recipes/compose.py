@@ -166,8 +166,8 @@ def _line(override: KeyOverride) -> str:
     return f"++{dotted(override.path)}={override.written}"
 
 
-_KINDS = {"DictConfig": "mapping", "ListConfig": "list"}
-_CLASH = re.compile(r"Cannot merge (DictConfig|ListConfig) with (DictConfig|ListConfig) full_key: (\S+)")
+_CLASH = re.compile(r"Cannot merge \w+ with \w+ full_key: (\S+) object_type=(dict|list)")
+"""What OmegaConf says of a mapping for a list, or a list for a mapping; the last word is what stands there."""
 
 
 def _merge(served: Mapping[str, Mapping[str, Any]], lines: Iterator[str] | Sequence[str]) -> tuple[Any, list[Problem]]:
@@ -181,9 +181,9 @@ def _merge(served: Mapping[str, Mapping[str, Any]], lines: Iterator[str] | Seque
         text = printable(" ".join(str(cause).split()), 300)
         clash = _CLASH.search(text)
         if clash:
-            holds, given, key = _KINDS[clash[1]], _KINDS[clash[2]], clash[3]
+            key, (holds, given) = clash[1], ("mapping", "list") if clash[2] == "dict" else ("list", "mapping")
             what = f"{key} holds a {holds}, and a {given} cannot take its place"
-            return {}, [Problem(what, PLACE if lines else "", key, fix=f"give a {holds}, or a plain value")]
+            return {}, [Problem(what, PLACE if lines else "", key, fix=f"give a {holds}")]
         return {}, [Problem(f"Hydra cannot compose this recipe: {text}", PLACE if lines else "", "")]
 
 

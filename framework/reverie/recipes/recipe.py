@@ -89,12 +89,14 @@ class Recipe:
         return {slot[len(start) :]: choice for slot, choice in self.choices.items() if slot.startswith(start)}
 
     def place(self, key: str) -> str:
-        """Where a slot, an option or a mapping was written (`recipe.yaml:7`), or else the slot that the option belongs
-        to; empty where nobody wrote any of them."""
+        """Where a slot, an option or a mapping was written (`recipe.yaml:7`), or else what it belongs to: a slot, a
+        list; empty where nobody wrote any of them."""
         inside = (place for known, place in self.places.items() if known.startswith(f"{key}."))
-        slot = key.rpartition(".")[0]
-        named = [self.places.get(one, "") for one in (f"{key}.name", key)]
-        return next(filter(None, [*named, next(inside, ""), self.places.get(f"{slot}.name", "")]), "")
+        around = key.split(".")[:-1]
+        owners = [".".join(around[:size]) for size in range(len(around), 0, -1)]
+        names = [f"{key}.name", key, *(name for owner in owners for name in (f"{owner}.name", owner))]
+        found = [self.places.get(name, "") for name in names]
+        return next(filter(None, [*found[:2], next(inside, ""), *found[2:]]), "")
 
     def model_slots(self) -> list[str]:
         """The filled slots whose components may hold parameters, in the order of the recipe."""

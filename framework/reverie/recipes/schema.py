@@ -285,13 +285,16 @@ class Settings(Config):
     """Metrics."""
 
     def chunk_lengths(self, learner: str) -> dict[str, int]:
-        """Key where a length is written (`stages.1.length`) -> the shortest chunk, whatever is observed, that a learner
-        is given by it."""
+        """Keys where lengths are written (`stages.1.length`, `replay.length.images`) -> the chunks that a learner is
+        given by them."""
         found = {}
         for key, stage in self.keyed_stages():
             if learner in stage.learners:
-                shortest = min(stage.batch_shape(self.replay, images)[1] for images in (False, True))
-                found[f"{key}.length" if stage.length else "replay.length"] = shortest
+                value = stage.length or self.replay.length
+                written = f"{key}.length" if stage.length else "replay.length"
+                for images, kind in ((False, "vectors"), (True, "images")):
+                    own = f"{written}.{kind}" if isinstance(value, ByObservation) else written
+                    found[own] = int(ByObservation.choose(value, images))
         return found
 
     def keyed_stages(self) -> Iterator[tuple[str, Stage]]:

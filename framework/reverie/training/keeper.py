@@ -119,7 +119,8 @@ class Keeper(Callback):
             self._log(self.report.write_line(cursor.label, counters))
         if moved and not cursor.finished:
             self._set_status("running")
-        self._tell_of_waiting()
+        elif not moved:
+            self._tell_of_waiting()
         due = cursor.finished and not self.report.already_evaluated(counters)
         if (due or self.report.evaluation_due(counters)) and not self._evaluate():
             return self._leave
@@ -134,11 +135,10 @@ class Keeper(Callback):
         cursor, length = self.module.cursor, self.module.ticker.waits_for
         if length and self.told_of != cursor.index:
             self.told_of = cursor.index
-            steps, count = self.module.counters.agent_steps, self.settings.environments.count
             self.say(
-                f"the stage '{cursor.title}' waits: no environment has given a whole chunk of {length} steps yet "
-                f"({steps:,} steps by all of {count} together); collect more in the stage before, or shorten "
-                "replay.length"
+                f"the stage '{cursor.title}' waits: a chunk has {length} steps, and no environment has given so many "
+                f"in a row yet ({self.module.counters.agent_steps:,} in all); collect more before it, or make its "
+                "chunks shorter (`length`)"
             )
 
     def _evaluate(self) -> bool:

@@ -93,6 +93,9 @@ class Report:
             kept = {name: value for name, value in result.items() if not name.startswith("ms_")}
             self.evaluations.add({**place, **kept, "seconds": round(counters.seconds, 3)})
         self._write(stage, counters, values)
+        old = (name for name in list(self.latest) if name.startswith("world/"))  # what does not apply now is not told
+        for name in old:
+            del self.latest[name]
         self.latest.update(values)
         return values
 

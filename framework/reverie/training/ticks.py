@@ -201,6 +201,7 @@ class Ticker:
 
     def _due(self, stage: Stage) -> int:
         """How many updates this tick makes; keeps the account of the replay ratio."""
+        self.waits_for = 0
         if not stage.learners:
             return 0
         gradient = any(by_gradient(self.updates.learners[name]) for name in stage.learners)

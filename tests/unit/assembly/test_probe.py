@@ -214,12 +214,42 @@ def test_a_gradient_into_what_steps_apart_is_lost(
         "reward": kinds["reward"](agent, losses, trains=("heads/reward",), reaches=("encoder", "dynamics")),
     }
     stages = [SimpleNamespace(learners=(name,), freeze=()) for name in learners]
-    stages.append(SimpleNamespace(learners=together, freeze=freeze))
+    stages += [SimpleNamespace(learners=together, freeze=slots) for slots in (freeze, (*freeze, "dynamics"))]
     problems = probe(FakeRecipe(stages=tuple(stages)), agent, learners)  # type: ignore[arg-type]
     assert [problem.key for problem in problems] == ["learners.reward"] * bool(lost)
     for problem in problems:
         assert f"its gradient into {', '.join(lost)}, which learners/model trains, would be lost" in problem.what
         assert f"learners.{average}.average=null" in problem.fix
+
+
+@pytest.mark.parametrize("kind", ["own backward", "without gradients"])
+def test_who_takes_no_gradient_of_others_loses_none(make_agent: Any, kind: str):
+    """A backward of its own drops what leaves its slots, by design; evolution asks for no gradient."""
+
+    class Averaged(Simple):
+        def optimizers(self) -> Any:
+            return [keep_average(adam(self.parameters_trained, 1e-3), 0.02)]
+
+    class Own(Simple):
+        own_backward = True
+
+    class Searching(Averaged):
+        def update(self, ctx: Context) -> None:
+            raise AssertionError("the probe asks for losses only")
+
+    def losses(view: View, ctx: Context) -> dict[str, Tensor]:
+        last = view.observed.last.detach()
+        state = view.agent.dynamics.imagine(last, view.batch.action[:, 0], ctx.sampling)
+        return {"reward": view.agent.heads["reward"](Transition(before=None, action=None, after=state)).mean}
+
+    agent = make_agent()
+    model, reward = (Averaged, Own) if kind == "own backward" else (Searching, Simple)
+    learners = {
+        "model": model(agent, model_losses, trains=("encoder", "dynamics")),
+        "reward": reward(agent, losses, trains=("heads/reward",), reaches=("dynamics",)),
+    }
+    stage = SimpleNamespace(learners=("model", "reward"), freeze=())
+    assert probe(FakeRecipe(stages=(stage,)), agent, learners) == []  # type: ignore[arg-type]
 
 
 def test_a_frozen_part_on_the_way_loses_nothing(make_agent: Any):

@@ -42,12 +42,16 @@ def test_an_action_is_held_for_as_many_frames() -> None:
     np.testing.assert_allclose(once.play(start, push)[1::2], twice.play(start, push[::2]), rtol=1e-10)
 
 
-def test_the_command(swing: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command(
+    swing: Path, run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(limits, "EPISODES", 1)
     monkeypatch.setattr(limits, "STARTS", 4)
-    monkeypatch.setattr(sys, "argv", ["limits.py", str(swing)])
-    limits.main()
-    lines = capsys.readouterr().out.splitlines()
+    monkeypatch.setattr(sys, "argv", ["limits.py", str(run), str(swing)])
+    assert limits.main() == 1, "CartPole-v1 is another task"
+    told = capsys.readouterr()
+    assert told.err == f"{run}: it was trained on CartPole-v1, and the simulator here is that of {limits.TASK}\n"
+    lines = told.out.splitlines()
     assert lines[0] == f"{swing}: errors at 1, 5, 15 decisions"
     assert "the simulator, from the truth: 0.000, 0.000, 0.000" in lines[3]
     assert len(lines) == 7

@@ -39,6 +39,9 @@ _GOLDEN = (5**0.5 - 1) / 2
 MOSTLY_BORROWED = 0.9
 """A return is not compared where this much of it is the value head's own word."""
 
+MOST_STARTS = 5_000
+"""Over all episodes, where nobody says how many: ten episodes of 500 steps have fewer."""
+
 
 def judge(
     agent: Any,
@@ -66,7 +69,7 @@ def judge(
         horizon: steps that it imagines along real actions.
         span: the first of them, over which rewards, continues and the policy's return are judged.
         starts: per episode, evenly spread, for open-loop imagination; None takes every row where observations are
-            vectors, and 16 where there are pictures among them.
+            vectors, up to `MOST_STARTS` over all episodes, and 16 where there are pictures among them.
         policy_starts: over all episodes, for the policy in imagination.
         own: whether the agent itself played; nothing is said of its values and its policy on another's episodes.
         mode: whether latents (and the policy's actions) are the most likely ones or drawn.
@@ -75,7 +78,7 @@ def judge(
     Raises:
         ValueError: for no episodes, or for a horizon, span, context or number of starts below one.
     """
-    starts = starts if starts is not None else _affordable_starts(agent)
+    starts = starts if starts is not None else _affordable_starts(agent, len(recordings))
     if min(context, horizon, span, starts, policy_starts) < 1:
         raise ValueError("context, horizon, span and the numbers of starts must be at least 1")
     sampling = Sampling(mode, generators=[torch.Generator().manual_seed(seed)])
@@ -98,9 +101,10 @@ def judge(
         )
 
 
-def _affordable_starts(agent: Any) -> int:
-    """Errors differ much between the moments of a task, so that more starts tell more; pictures are dear."""
-    return 16 if agent.observation.images else 1_000_000
+def _affordable_starts(agent: Any, episodes: int) -> int:
+    """Errors differ much between the moments of a task, so that more starts tell more; pictures are dear, and so are
+    many long episodes."""
+    return 16 if agent.observation.images else max(16, MOST_STARTS // max(1, episodes))
 
 
 class _Case:

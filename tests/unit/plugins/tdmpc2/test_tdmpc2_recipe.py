@@ -98,8 +98,11 @@ def test_the_discount_follows_the_length_of_an_episode():
 
 def test_chunks_of_one_step_are_refused():
     assert "write replay.length=4" in refused("replay.length=1")
-    assert "write replay.length=4" in refused("replay.length={vectors: 1, images: 1}")
-    assert "write replay.length=4" in refused("replay.length={vectors: 4, images: 1}"), "what is seen is not known yet"
+    assert "write replay.length.vectors=4" in refused("replay.length={vectors: 1, images: 1}")
+    text = refused("replay.length={vectors: 4, images: 1}")  # what will be seen is not known yet
+    assert "write replay.length.images=4" in text
+    assert "replay.length.vectors" not in text
+    assert "command line: learners/model learns from transitions" in text
     assert "write stages.1.length=4" in refused("stages.train.length=1")
     prepare("tdmpc2", ["replay.length=1", "stages.train.length=4"], plugins=PLUGINS)
 

@@ -153,6 +153,8 @@ def test_a_signal_during_an_evaluation_saves_and_the_evaluation_is_made_again(
             os.kill(os.getpid(), signal.SIGTERM)
         return evaluate(*arguments, **options)
 
+    recipe = tiny_recipe(f"evaluation.world_model={str(judging).lower()}")
+    whole = alone if judging else Path(train(recipe, run_dir=tmp_path / "whole", progress=False).run_dir)
     monkeypatch.setattr(judged if judging else protocol, "evaluate", interrupted)
     first = train(
         tiny_recipe(f"evaluation.world_model={str(judging).lower()}"), run_dir=tmp_path / "run", progress=False
@@ -162,9 +164,8 @@ def test_a_signal_during_an_evaluation_saves_and_the_evaluation_is_made_again(
     assert resume(first.run_dir, progress=False).exit_code == 143
     assert read_status(first.run_dir)["env_steps"] == 60
     assert resume(first.run_dir, progress=False).status == "completed"
-    assert differences(final_state(alone), final_state(first.run_dir)) == []
-    if judging:  # as the other run did
-        assert rows_of(alone) == rows_of(first.run_dir)
+    assert differences(final_state(whole), final_state(first.run_dir)) == []
+    assert rows_of(whole) == rows_of(first.run_dir)
 
 
 def test_a_damaged_newest_checkpoint_or_replay_falls_back_to_the_one_before(

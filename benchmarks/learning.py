@@ -322,7 +322,7 @@ def _model_errors(mine: list[dict[str, Any]], name: str) -> str:
 
 
 def draw(table: str, path: Path, picture: Path) -> None:
-    """One panel per row, three side by side: a thin line per seed as far as its runs went, the threshold dashed."""
+    """One panel per row: a thin line per seed as far as its runs went, the threshold dashed."""
     import matplotlib
 
     matplotlib.use("agg")
@@ -330,7 +330,7 @@ def draw(table: str, path: Path, picture: Path) -> None:
 
     found = list(lines(path))
     rows = [row for row in TABLES[table] if any(line["row"] == row.name for line in found)]
-    columns = min(3, len(rows))
+    columns = len(rows) if len(rows) < 4 else math.ceil(math.sqrt(len(rows)))
     lines_of_panels = math.ceil(len(rows) / columns)
     figure, grid = plt.subplots(
         lines_of_panels, columns, figsize=(4.2 * columns, 3.2 * lines_of_panels), squeeze=False, layout="constrained"

@@ -10,18 +10,17 @@ make `replay.length` longer. The last line is what the better of copying and the
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from tell import tell_each
 from torch import Tensor
 
 from reverie.contracts.latent import Latent
 from reverie.contracts.sampling import Sampling
-from reverie.errors import ReverieError
 from reverie.evaluation.episodes import evaluating
 from reverie.evaluation.recording import Recording, record
 from reverie.evaluation.reopen import reopen
@@ -116,17 +115,7 @@ def table(run: Path) -> str:
 
 def main() -> int:
     """The number of runs of which nothing could be told."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path, nargs="+", help="finished runs")
-    torch.set_num_threads(1)
-    failed = 0
-    for run in parser.parse_args().run:
-        try:
-            print(table(run), flush=True)
-        except (ReverieError, ValueError) as error:
-            print(f"{run}: {error}", file=sys.stderr, flush=True)
-            failed += 1
-    return failed
+    return tell_each(__doc__, table)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ simulator from the state that the model decodes; of the simulator from the true 
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,10 +18,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from tell import tell_each
 from torch import Tensor
 
 from reverie.contracts.sampling import Sampling
-from reverie.errors import ReverieError
 from reverie.evaluation.episodes import evaluating
 from reverie.evaluation.recording import Recording, record
 from reverie.evaluation.reopen import reopen
@@ -126,17 +125,7 @@ def table(run: Path) -> str:
 
 def main() -> int:
     """The number of runs of which nothing could be told."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path, nargs="+", help="finished runs on env=dmc/cartpole_swingup")
-    torch.set_num_threads(1)
-    failed = 0
-    for run in parser.parse_args().run:
-        try:
-            print(table(run), flush=True)
-        except (ReverieError, ValueError) as error:
-            print(f"{run}: {error}", file=sys.stderr, flush=True)
-            failed += 1
-    return failed
+    return tell_each(__doc__, table, "finished runs on env=dmc/cartpole_swingup")
 
 
 if __name__ == "__main__":

@@ -284,10 +284,9 @@ class Settings(Config):
     logging: Logging = Logging()
     """Metrics."""
 
-    def chunk_lengths(self, learner: str) -> dict[str, int]:
-        """Keys where lengths are written (`stages.1.length`, `replay.length.images`) -> the chunks that a learner is
-        given by them."""
-        found = {}
+    def short_chunks(self, learner: str, least: int) -> list[str]:
+        """Keys (`stages.1.length`, `replay.length.images`) that give a learner chunks of fewer than `least` steps."""
+        found: dict[str, int] = {}
         for key, stage in self.keyed_stages():
             if learner in stage.learners:
                 value = stage.length or self.replay.length
@@ -295,7 +294,7 @@ class Settings(Config):
                 for images, kind in ((False, "vectors"), (True, "images")):
                     own = f"{written}.{kind}" if isinstance(value, ByObservation) else written
                     found[own] = int(ByObservation.choose(value, images))
-        return found
+        return [key for key, length in found.items() if length < least]
 
     def keyed_stages(self) -> Iterator[tuple[str, Stage]]:
         """Every stage as it was written, by its key: `stages.1`, or `stages.0.stages.1` within rounds."""

@@ -43,14 +43,9 @@ def reverie_check_recipe(recipe: Any) -> list[Problem]:
 
 def _too_short(recipe: Any, name: str, config: Any) -> Iterator[Problem]:
     """Returns of replayed steps begin at the second."""
-    for key, length in recipe.settings.chunk_lengths(name).items() if config.replay_value else ():
-        if length < 2:
-            yield Problem(
-                f"the critic of learners/{name} learns from replayed states, and a chunk of one step has no return",
-                recipe.place(key),
-                key,
-                fix=f"write {key}=2 or more, or learners.{name}.replay_value=0",
-            )
+    for key in recipe.settings.short_chunks(name, least=2) if config.replay_value else ():
+        what = f"the critic of learners/{name} learns from replayed states, and a chunk of one step has no return"
+        yield Problem(what, recipe.place(key), key, fix=f"write {key}=2 or more, or learners.{name}.replay_value=0")
 
 
 def _too_late(recipe: Any, name: str, config: Any) -> Iterator[Problem]:

@@ -80,14 +80,9 @@ def _wrong(recipe: Any, name: str, config: Any) -> Iterator[Problem]:
         )
     if not hasattr(config, "discount"):
         return
-    for key, length in recipe.settings.chunk_lengths(name).items():
-        if length < 2:
-            yield Problem(
-                f"learners/{name} learns from transitions, and a chunk of one step holds none",
-                recipe.place(key),
-                key,
-                fix=f"write {key}=4 for the three steps of the paper",
-            )
+    for key in recipe.settings.short_chunks(name, least=2):
+        what = f"learners/{name} learns from transitions, and a chunk of one step holds none"
+        yield Problem(what, recipe.place(key), key, fix=f"write {key}=4 for the three steps of the paper")
     planner = recipe.choice("planner")
     planned = getattr(planner.config, "discount", None) if planner else None
     learned = config.per_decision

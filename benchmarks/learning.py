@@ -71,7 +71,7 @@ TABLES: dict[str, tuple[Row, ...]] = {
         Row("dreamer", "cartpole", 475, 8_000, 250, DREAMER_FIVE),
         Row("dreamer", "cartpole_masked", 475, 8_000, 250, DREAMER_FIVE),
         Row("dreamer", "dmc/cartpole_swingup", 700, 50_000, 2_500, DREAMER_THREE),
-        Row("dreamer", "cartpole_pixels", 195, 20_000, 1_000, DREAMER_THREE),
+        Row("dreamer", "cartpole_pixels", 195, 20_000, 250, DREAMER_THREE),
     ),
     "control": tuple(  # the bars: what is published for DreamerV3 at 100,000 frames (`published.py`)
         Row("dreamer", f"dmc/{task}", bar, 100_000, 2_500, (150,))

@@ -123,9 +123,10 @@ def test_without_a_decoder_it_says_why_and_shows_the_rest(blind_run: Path, ask: 
     assert world["observations"] == {"why": "this recipe has no decoder"}
 
 
-def test_training_writes_them_down_and_is_not_disturbed(run: Path, ask: Ask, tmp_path: Path) -> None:
+def test_training_writes_them_down_and_is_not_disturbed(ask: Ask, tmp_path: Path) -> None:
     small = ("env=cartpole", "decoder.units=8", "decoder.layers=1", "checkpoints.ticks=7")
-    judged = trained("dreamer", tmp_path / "judged", *small, "evaluation.world_model=true")
+    judged = trained("dreamer", tmp_path / "judged", *small)
+    blind = trained("dreamer", tmp_path / "blind", *small, "evaluation.world_model=false")
     with (judged / "metrics" / "metrics.csv").open() as file:
         lines = [row for row in csv.DictReader(file) if row.get("eval/return")]
     assert len(lines) == 2
@@ -136,10 +137,10 @@ def test_training_writes_them_down_and_is_not_disturbed(run: Path, ask: Ask, tmp
     assert "world/error_50" not in last  # longer than every episode: no number rather than a wrong one
     returns = [
         json.loads((folder / "metrics" / "evaluations.jsonl").read_text().splitlines()[-1])["returns"]
-        for folder in (run, judged)
+        for folder in (blind, judged)
     ]
     assert returns[0] == returns[1]  # the run beside it, which was not judged, has learned the same
-    with (run / "metrics" / "metrics.csv").open() as file:
+    with (blind / "metrics" / "metrics.csv").open() as file:
         plain = list(csv.DictReader(file))
     assert not [name for name in plain[-1] if name.startswith("world/")]
     losses = [name for name in plain[-1] if name.startswith("model/") and "per_second" not in name]

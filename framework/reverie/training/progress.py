@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from reverie.training.module import AgentModule
 
 _BARS = "▁▂▃▄▅▆▇█"
+_BARS_SHOWN = 28
 _AHEAD = 15
 """Steps ahead at which the panel tells the error of the world model."""
 
@@ -124,24 +125,29 @@ class RunProgress(Callback):
             self._last = line
 
     def _panel(self, module: AgentModule, fraction: float) -> Group:
+        """Five lines at most that fit into 80 columns."""
         grid = Table.grid(padding=(0, 2, 0, 0))
-        for _ in range(5):
+        for _ in range(4):
             grid.add_column(no_wrap=True)
         grid.add_row(
             Text(f"{self.title}", style="bold"),
             Text(self._stage(module), style="cyan"),
             ProgressBar(total=1.0, completed=fraction, width=16),
-            Text(self._amount(module)),
             Text(self._left(module, fraction), style="dim"),
         )
-        facts = "   ".join(part for part in self._facts(module) if part)
-        curve, foresight = self._curve(), self._foresight()
-        judged = "   ".join([*([f"evaluations {curve}"] if curve else []), *([foresight] if foresight else [])])
-        return Group(grid, Text(f"  {facts}"), *([Text(f"  {judged}", style="green")] if judged else []))
+        recent, *pace = self._facts(module)
+        lines = [
+            ([self._amount(module), recent], ""),
+            (pace, ""),
+            ([self._evaluation(), self._curve()], "green"),
+            ([self._foresight()], "green"),
+        ]
+        told = [("   ".join(filter(None, parts)), style) for parts, style in lines]
+        return Group(grid, *(Text(f"  {text}", style=style) for text, style in told if text))
 
     def _line(self, module: AgentModule, fraction: float) -> str:
-        facts = [*self._facts(module), self._foresight()]
-        parts = [self._stage(module), self._amount(module), *facts, self._left(module, fraction)]
+        judged = [self._evaluation(), self._foresight()]
+        parts = [self._stage(module), self._amount(module), *self._facts(module), *judged, self._left(module, fraction)]
         return " | ".join(part for part in parts if part)
 
     def _stage(self, module: AgentModule) -> str:
@@ -165,20 +171,21 @@ class RunProgress(Callback):
 
     def _facts(self, module: AgentModule) -> list[str]:
         counters, recent = module.counters, module.ticker.episodes
-        latest = self.keeper.report.latest if self.keeper else {}
         began = module.cursor.began  # the ratio of this stage, as the recipe states it, not diluted by those before
         collected = counters.agent_steps - began.agent_steps
         ratio = (counters.replayed_steps - began.replayed_steps) / collected if collected else 0.0
         speed = self._pace.updates_per_second(counters.updates)
-        evaluation = ""
-        if "eval/return" in latest:
-            evaluation = f"evaluation {latest['eval/return']:.1f} (best {latest['eval/best']:.1f})"
         return [
             f"return {sum(e.episode_return for e in recent) / len(recent):.1f}" if recent else "",
-            evaluation,
             f"replay ratio {ratio:.1f}" if counters.updates else "",
             f"{speed:.1f} updates/s" if counters.updates and not module.cursor.finished else "",
         ]
+
+    def _evaluation(self) -> str:
+        latest = self.keeper.report.latest if self.keeper else {}
+        if "eval/return" not in latest:
+            return ""
+        return f"evaluation {latest['eval/return']:.1f} (best {latest['eval/best']:.1f})"
 
     def _foresight(self) -> str:
         """How far wrong the model is far ahead, where evaluations judge it."""
@@ -203,7 +210,7 @@ class RunProgress(Callback):
     def _curve(self) -> str:
         """The evaluations so far as a row of small bars."""
         curve = [mean for _, mean in self.keeper.report.curve] if self.keeper else []
-        return sparkline(curve[-60:])
+        return sparkline(curve[-_BARS_SHOWN:])
 
 
 def sparkline(values: list[float]) -> str:

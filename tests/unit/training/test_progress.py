@@ -1,6 +1,7 @@
 """What a person sees: a live display on a terminal, plain lines elsewhere."""
 
 import io
+import re
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,7 +14,7 @@ from reverie.training.progress import Pace, RunProgress, sparkline
 from reverie.training.stages import StageCursor
 
 
-def shown(terminal: bool) -> tuple[RunProgress, io.StringIO, Any]:
+def shown(terminal: bool, width: int = 120) -> tuple[RunProgress, io.StringIO, Any]:
     settings = Settings.model_validate(
         {
             "stages": [
@@ -23,7 +24,7 @@ def shown(terminal: bool) -> tuple[RunProgress, io.StringIO, Any]:
         }
     )
     text = io.StringIO()
-    progress = RunProgress("dreamer on CartPole-v1", Console(file=text, force_terminal=terminal, width=120))
+    progress = RunProgress("dreamer on CartPole-v1", Console(file=text, force_terminal=terminal, width=width))
     module = SimpleNamespace(
         cursor=StageCursor(settings),
         counters=Counters(),
@@ -51,8 +52,8 @@ def test_plain_lines_name_stage_frames_return_ratio_speed_and_time_left(monkeypa
     lines = text.getvalue().splitlines()
     assert lines[0].startswith("prefill (1/2) | 0 / 100 frames")
     assert lines[-1] == (
-        "train (2/2) | 1,500 frames, 500 / 2,000 updates | return 25.0 | evaluation 42.0 (best 44.5) | "
-        "replay ratio 64.0 | 25.0 updates/s | 1:00 left"
+        "train (2/2) | 1,500 frames, 500 / 2,000 updates | return 25.0 | replay ratio 64.0 | 25.0 updates/s | "
+        "evaluation 42.0 (best 44.5) | 1:00 left"
     )
 
 
@@ -88,6 +89,32 @@ def test_a_terminal_gets_a_live_display_that_is_put_away() -> None:
     assert "10 ▁█ 50" in output
     assert "a line from outside" in output
     assert output.endswith(("\x1b[?25h", "\n"))  # the cursor is visible again
+
+
+def test_the_display_fits_into_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr("reverie.training.progress.time.monotonic", lambda: now[0])
+    progress, text, module = shown(terminal=True, width=80)
+    report: Any = progress.keeper.report  # type: ignore[union-attr] # set above
+    report.curve = [(k, -1500.0 + 40 * k) for k in range(40)]
+    report.latest = {"eval/return": -1234.5, "eval/best": -1111.1, **WORLD}
+    progress.on_train_start(module.trainer, module)
+    module.cursor.advance(Counters(env_steps=100))
+    progress.on_train_batch_end(module.trainer, module, None, None, 0)
+    now[0] += 5000
+    module.counters.__dict__.update(env_steps=15_000, agent_steps=7_500, updates=500, replayed_steps=7_450 * 1024)
+    module.ticker.episodes = [EpisodeResult(-1234.5, 200, 0, False)]
+    progress.on_train_batch_end(module.trainer, module, None, None, 0)
+    progress.on_exception(module.trainer, module, RuntimeError())
+    lines = [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line) for line in text.getvalue().splitlines()]
+    last = [line.strip() for line in lines if line.strip()][-5:]
+    assert last[0].startswith("dreamer on CartPole-v1  train (2/2)")
+    assert last[0].endswith(" left")
+    assert last[1] == "15,000 frames, 500 / 2,000 updates   return -1234.5"
+    assert last[2] == "replay ratio 1017.2   0.1 updates/s"
+    assert last[3].startswith("evaluation -1234.5 (best -1111.1)   -1020 ")
+    assert last[4] == "model error 15 ahead 0.35 (better baseline 1.14)"
+    assert "…" not in "".join(last)
 
 
 WORLD = {"world/error_15": 0.351, "world/error_copy_last_15": 2.04, "world/error_mean_15": 1.143}

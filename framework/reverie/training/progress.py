@@ -177,7 +177,7 @@ class RunProgress(Callback):
         speed = self._pace.updates_per_second(counters.updates)
         return [
             f"return {sum(e.episode_return for e in recent) / len(recent):.1f}" if recent else "",
-            f"replay ratio {ratio:.1f}" if counters.updates else "",
+            f"replay ratio {ratio:.1f}" if collected and counters.updates else "",
             f"{speed:.1f} updates/s" if counters.updates and not module.cursor.finished else "",
         ]
 

@@ -11,7 +11,7 @@ WORKERS ?= 2
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo          train a small agent, draw its learning curve and film its dream (about 3 minutes)"
+	@echo "make demo          train a small agent, draw its learning curve and film its dream (about 5 minutes)"
 	@echo "make test          run the tests"
 	@echo "make check         ruff, mypy and the import contracts"
 	@echo "make test-slow     the long tests"

@@ -71,7 +71,7 @@ def _add_horizon(made: "Table", name: str, errors: "HorizonErrors", horizon: int
     if not isinstance(row, HorizonRow):
         made.add_row(styled(name), *_blank(row))
         return
-    verdict = "" if row.useful else f"no better than {' and '.join(row.unbeaten)}"
+    verdict = "" if row.useful else f"no better than {' or '.join(row.unbeaten)}"
     model = Text(f"{row.model:.3f}", style="bold green" if row.useful else "bold yellow")
     made.add_row(
         styled(name), model, f"{row.copy_last:.3f}", f"{row.mean:.3f}", str(row.count), styled(verdict, "yellow")

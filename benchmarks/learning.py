@@ -21,12 +21,10 @@ from __future__ import annotations
 import argparse
 import importlib.metadata
 import json
-import math
 import os
 import resource
 import shutil
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -36,12 +34,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from learning_report import EPISODES, JUDGED, draw, report
+
 HERE = Path(__file__).parent / "learning"
 IN_A_ROW = 3
 INTERRUPTED = 143
 """What `reverie train` answers to SIGTERM, its work saved."""
-JUDGED = (5, 15)
-"""Horizons at which the trained world model must beat copy-last and the mean."""
 REVERIE = str(Path(sys.executable).with_name("reverie"))
 SINGLE = {**os.environ, "OMP_NUM_THREADS": "1"}
 
@@ -189,8 +187,6 @@ def children_cpu_seconds() -> float:
 
 Errors = dict[str, list[float]]
 """Horizon -> [model, copy-last, mean]; lower is better. Empty where nothing predicts observations."""
-EPISODES = {"world_model": "its own", "world_model_random": "random"}
-"""Entries of a line with open-loop errors, and whose episodes they are of."""
 
 
 def judge(run: Path) -> dict[str, Errors]:
@@ -281,79 +277,6 @@ def replace_line(path: Path, new: dict[str, Any]) -> None:
     beside.replace(path)
 
 
-def report(table: str, path: Path) -> str:
-    """The table in Markdown."""
-    found = list(lines(path))
-    out = [
-        "| recipe | environment | threshold | within | solved | at steps | held, per seed | CPU minutes "
-        "| model error at 5, 15 | on random episodes |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    for row in TABLES[table]:
-        mine = sorted((line for line in found if line["row"] == row.name), key=lambda line: line["seed"])
-        if not mine:
-            continue
-        within = max(line["frames"] for line in mine)
-        solved = [line["solved_at"] for line in mine if line["solved_at"] is not None]
-        minutes = [line["cpu_minutes"] for line in mine]
-        reached = [f"{line['held']:g}" for line in mine]
-        out.append(
-            f"| {row.recipe} | {row.env} | {row.threshold:g} | {within:,} | {len(solved)} of {len(mine)} | "
-            f"{', '.join(f'{step:,}' for step in solved) or '-'} | {', '.join(reached)} | "
-            f"{_span(minutes)} | {' | '.join(_model_errors(mine, name) for name in EPISODES)} |"
-        )
-    return "\n".join(out)
-
-
-def _span(minutes: list[float]) -> str:
-    least, most = f"{min(minutes):.1f}", f"{max(minutes):.1f}"
-    return least if least == most else f"{least} to {most}"
-
-
-def _model_errors(mine: list[dict[str, Any]], name: str) -> str:
-    """Median error relative to the better of copy-last and mean, and how many seeds lie below both, per horizon."""
-    cells = []
-    for horizon in JUDGED if all(line.get(name) for line in mine) else ():
-        found = [line[name][str(horizon)] for line in mine if str(horizon) in line[name]]  # it may not apply
-        ratios = [model / min(copy, mean) for model, copy, mean in found]
-        below = sum(ratio < 1 for ratio in ratios)
-        cells.append(f"{statistics.median(ratios):.2f} ({below} of {len(ratios)})" if ratios else "-")
-    return ", ".join(cells) or "-"
-
-
-def draw(table: str, path: Path, picture: Path) -> None:
-    """One panel per row: a thin line per seed as far as its runs went, the threshold dashed."""
-    import matplotlib
-
-    matplotlib.use("agg")
-    import matplotlib.pyplot as plt
-
-    found = list(lines(path))
-    rows = [row for row in TABLES[table] if any(line["row"] == row.name for line in found)]
-    columns = len(rows) if len(rows) < 4 else math.ceil(math.sqrt(len(rows)))
-    lines_of_panels = math.ceil(len(rows) / columns)
-    figure, grid = plt.subplots(
-        lines_of_panels, columns, figsize=(4.2 * columns, 3.2 * lines_of_panels), squeeze=False, layout="constrained"
-    )
-    panels = list(grid.flat)
-    for panel in panels[len(rows) :]:
-        panel.set_axis_off()
-    for panel, row in zip(panels, rows, strict=False):
-        mine = sorted((one for one in found if one["row"] == row.name), key=lambda one: one["seed"])
-        for line in mine:
-            steps, returns = zip(*line["curve"], strict=True)
-            panel.plot([step / 1000 for step in steps], returns, linewidth=1.2, label=f"seed {line['seed']}")
-        panel.axhline(row.threshold, color="0.4", linewidth=1, linestyle="--", label=f"bar {row.threshold:g}")
-        last = max(line["curve"][-1][0] for line in mine)
-        panel.set(title=f"{row.recipe}, {row.env}", xlabel="thousand frames", xlim=(0, last / 1000))
-        panel.spines[["top", "right"]].set_visible(False)
-        panel.legend(frameon=False, fontsize=8)
-    for first in grid[:, 0]:
-        first.set_ylabel("return, mean of 10 episodes")
-    picture.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(picture, dpi=110)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("table", choices=sorted(TABLES))
@@ -370,10 +293,10 @@ def main() -> None:
     options = parser.parse_intermixed_args()
     path = options.out or HERE / f"{options.table}.jsonl"
     if options.report:
-        print(report(options.table, path))
+        print(report(TABLES[options.table], list(lines(path))))
         return
     if options.figure:
-        draw(options.table, path, options.figure)
+        draw(TABLES[options.table], list(lines(path)), options.figure)
         return
     if options.overrides and options.out is None:
         parser.error("overrides make the recipe another one than the table names: give --out")

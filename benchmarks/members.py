@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import learning
+from learning_report import JUDGED
 
 OUT = learning.HERE / "members.jsonl"
 RECIPE = Path(__file__).with_name("members.yaml")
 SIZES, SEEDS = (1, 5), (100, 101, 102, 103, 104)
-HORIZONS = (1, *learning.JUDGED)
+HORIZONS = (1, *JUDGED)
 
 
 def measure(members: int, seed: int) -> dict[str, Any]:
@@ -35,9 +36,7 @@ def measure(members: int, seed: int) -> dict[str, Any]:
         program = [learning.REVERIE, "evaluate", str(run), "planner.bootstrap=false", "--world-model", "--json"]
         found = json.loads(subprocess.run(program, check=True, env=learning.SINGLE, capture_output=True).stdout)
     rows = {row.get("horizon"): row for row in found["world_model"]["observations"]["overall"]}
-    errors = {
-        str(h): [round(rows[h][name], 4) for name in ("model", "copy_last", "mean")] for h in (1, *learning.JUDGED)
-    }
+    errors = {str(h): [round(rows[h][name], 4) for name in ("model", "copy_last", "mean")] for h in (1, *JUDGED)}
     about = {"members": members, "seed": seed, "mode": found["mode"], "return": round(found["mean"], 1)}
     return {**about, "world_model": errors, **learning.provenance()}
 
@@ -51,9 +50,7 @@ def report(found: list[dict[str, Any]]) -> str:
     for size in SIZES:
         mine = sorted((line for line in found if line["members"] == size), key=lambda line: line["seed"])
         if mine:
-            medians = [
-                statistics.median(line["world_model"][str(h)][0] for line in mine) for h in (1, *learning.JUDGED)
-            ]
+            medians = [statistics.median(line["world_model"][str(h)][0] for line in mine) for h in (1, *JUDGED)]
             cells = [", ".join(f"{value:.2f}" for value in medians)]
             cells.append(", ".join(f"{line['world_model']['15'][0]:.2f}" for line in mine))
             cells.append(", ".join(f"{line['return']:,.0f}" for line in mine))

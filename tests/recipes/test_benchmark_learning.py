@@ -10,6 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 import learning
+import learning_report
 
 ROW = learning.Row("dreamer", "cartpole", 100, 1_000, 250, (7, 8))
 TRAINER = """
@@ -40,6 +41,11 @@ def told(monkeypatch: pytest.MonkeyPatch, *words: str) -> None:
 
 def written(path: Path) -> list[tuple[int, int]]:
     return [(line["seed"], line["frames"]) for line in learning.lines(path)]
+
+
+def reported(lines: Path) -> str:
+    """The table of Dreamer from a file of lines."""
+    return learning_report.report(learning.TABLES["dreamer"], list(learning.lines(lines)))
 
 
 @pytest.mark.parametrize(
@@ -116,7 +122,7 @@ def test_the_report_counts_seeds_and_compares_errors_with_the_better_baseline(
     slow["world_model"] = {"5": [3, 2, 4], "15": [1, 2, 4]}  # the model, copy-last, the mean
     fast["world_model"] = {"5": [1, 4, 2], "15": [1, 4, 1]}
     out.write_text("".join(json.dumps({"row": ROW.name, "frames": 1_000, **line}) + "\n" for line in (slow, fast)))
-    assert learning.report("dreamer", out).splitlines()[-1] == (
+    assert reported(out).splitlines()[-1] == (
         "| dreamer | cartpole | 100 | 1,000 | 1 of 2 | 750 | 500, 60 | 1.0 to 3.0 | 1.00 (1 of 2), 0.75 (1 of 2) | - |"
     )
 
@@ -124,7 +130,7 @@ def test_the_report_counts_seeds_and_compares_errors_with_the_better_baseline(
 def test_an_error_that_does_not_apply_at_a_horizon_is_left_out(tmp_path: Path) -> None:
     line = {"row": "dreamer/cartpole", "seed": 7, "frames": 9, "solved_at": 9, "held": 1, "cpu_minutes": 1.0}
     (tmp_path / "lines.jsonl").write_text(json.dumps({**line, "world_model": {"5": [1, 2, 4]}}) + "\n")
-    assert learning.report("dreamer", tmp_path / "lines.jsonl").endswith("| 0.50 (1 of 1), - | - |")
+    assert reported(tmp_path / "lines.jsonl").endswith("| 0.50 (1 of 1), - | - |")
 
 
 def test_kept_runs_are_judged_again_and_other_lines_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,6 +48,13 @@ class Simple(Learner):
         return self.make(view, ctx)
 
 
+class Averaged(Simple):
+    """The same, whose weights are the average of what it steps through."""
+
+    def optimizers(self) -> Any:
+        return [keep_average(adam(self.parameters_trained, 1e-3), 0.02)]
+
+
 def model_losses(view: View, ctx: Context) -> dict[str, Tensor]:
     return view.agent.dynamics.losses(view)
 
@@ -199,10 +206,6 @@ def test_a_gradient_into_what_steps_apart_is_lost(
 ):
     """A learner with an average has a pass of its own: before it, and after it, gradients are cleared."""
 
-    class Averaged(Simple):
-        def optimizers(self) -> Any:
-            return [keep_average(adam(self.parameters_trained, 1e-3), 0.02)]
-
     def losses(view: View, ctx: Context) -> dict[str, Tensor]:
         reward = view.agent.heads["reward"](view.transition("after"))
         return {"reward": -reward.log_prob(view.batch.reward)}
@@ -225,10 +228,6 @@ def test_a_gradient_into_what_steps_apart_is_lost(
 @pytest.mark.parametrize("kind", ["own backward", "without gradients"])
 def test_who_takes_no_gradient_of_others_loses_none(make_agent: Any, kind: str):
     """A backward of its own drops what leaves its slots, by design; evolution asks for no gradient."""
-
-    class Averaged(Simple):
-        def optimizers(self) -> Any:
-            return [keep_average(adam(self.parameters_trained, 1e-3), 0.02)]
 
     class Own(Simple):
         own_backward = True
@@ -254,10 +253,6 @@ def test_who_takes_no_gradient_of_others_loses_none(make_agent: Any, kind: str):
 
 def test_a_frozen_part_on_the_way_loses_nothing(make_agent: Any):
     """`reaches` also says of a graph that passes through weights that take no gradient, as imagination does."""
-
-    class Averaged(Simple):
-        def optimizers(self) -> Any:
-            return [keep_average(adam(self.parameters_trained, 1e-3), 0.02)]
 
     def losses(view: View, ctx: Context) -> dict[str, Tensor]:
         with ctx.frozen(["dynamics"]):
@@ -320,12 +315,12 @@ def test_an_average_needs_weights_that_can_hold_it(
 ):
     """In bfloat16 a share of 0.02 of a difference is rounded away: 1 + 0.02 * 0.1 is 1."""
 
-    class Averaged(Simple):
+    class Rated(Simple):
         def optimizers(self) -> Any:
             return [keep_average(adam(self.parameters_trained, 1e-3), average)]
 
     agent = make_agent()
-    learner = Averaged(agent, model_losses, trains=("encoder", "dynamics"))
+    learner = Rated(agent, model_losses, trains=("encoder", "dynamics"))
     learner.slow = SlowCopy(agent.dynamics, slow)
     problems = probe(FakeRecipe(precision=precision), agent, {"model": learner})  # type: ignore[arg-type]
     assert [problem.key for problem in problems] == ["learners.model"] * (refused is not None)

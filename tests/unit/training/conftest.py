@@ -14,6 +14,7 @@ from reverie.contracts import AgentParts, Context, Counters, EpisodeResult, Lear
 from reverie.extension.config import LearnerConfig
 from reverie.recipes.schema import Settings
 from reverie.testing.toys import ToyAgent, toy_batch
+from reverie.training.environments import VectorEnvironments
 from reverie.training.metrics import Averages
 from reverie.training.stages import StageCursor
 from reverie.training.ticks import Ticker
@@ -162,3 +163,17 @@ def make_ticker(
 @pytest.fixture
 def agent() -> ToyAgent:
     return make_agent()
+
+
+@pytest.fixture
+def vector() -> Any:
+    """Makes vector environments that are closed in the end."""
+    opened: list[VectorEnvironments] = []
+
+    def make(factory: Any, count: int = 2, workers: Any = "none", **options: Any) -> VectorEnvironments:
+        opened.append(VectorEnvironments(factory, count, workers, **options))
+        return opened[-1]
+
+    yield make
+    for environments in opened:
+        environments.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -85,7 +86,8 @@ def test_by_default_every_row_is_a_start_and_with_pictures_a_few(monkeypatch: py
 
 def test_of_many_long_episodes_a_part_of_the_rows_are_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     recordings = episodes()
-    monkeypatch.setattr("reverie.evaluation.world_model.judge.MOST_STARTS", 20 * len(recordings))
+    module = import_module("reverie.evaluation.world_model.judge")  # the package's `judge` is the function
+    monkeypatch.setattr(module, "MOST_STARTS", 20 * len(recordings))
     found = judge(oracle(), recordings).conditions.starts
     assert found == sum(min(20, sum(one is recording for one, _ in starts_of(recordings))) for recording in recordings)
     assert found < len(starts_of(recordings))

@@ -253,9 +253,9 @@ def test_a_stage_that_waits_for_a_whole_chunk_is_told_once(
 
 
 def test_only_a_stage_that_is_to_learn_waits(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """Not the one after it, nor the end."""
+    """Once in its five ticks; not the one after it, nor the end."""
     stages = (
-        "stages=[{name: first, collect: {policy: random}, learners: [model], length: 20, until: {agent_steps: 16}},"
+        "stages=[{name: first, collect: {policy: random}, learners: [model], length: 20, until: {agent_steps: 40}},"
         "{name: second, collect: {policy: random}, until: {agent_steps: 8}},"
         "{name: third, collect: {policy: random}, learners: [model], length: 2, until: {updates: 2}}]"
     )

@@ -91,6 +91,16 @@ def test_a_terminal_gets_a_live_display_that_is_put_away() -> None:
     assert output.endswith(("\x1b[?25h", "\n"))  # the cursor is visible again
 
 
+def test_what_is_over_has_no_ratio_of_its_last_stage() -> None:
+    progress, text, module = shown(terminal=False)
+    module.counters.__dict__.update(env_steps=2100, agent_steps=2100, updates=2000, replayed_steps=2_000_000)
+    for _ in range(2):
+        module.cursor.advance(module.counters)
+    progress.on_train_start(module.trainer, module)
+    assert text.getvalue().startswith("done | 2,100 frames")
+    assert "replay ratio" not in text.getvalue()
+
+
 def test_the_display_fits_into_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr("reverie.training.progress.time.monotonic", lambda: now[0])

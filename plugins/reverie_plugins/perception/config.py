@@ -1,7 +1,7 @@
 """Options of encoders, decoders and objectives."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field
 
@@ -58,13 +58,27 @@ GRID = 16
 """Images with fewer pixels than this on each side are grids of cells."""
 
 
+Kind = Literal["layer", "rms", "none"]
+
+
 class LayersConfig(Config):
     """What all networks here share."""
 
-    norm: Literal["layer", "rms", "none"] = "layer"
+    norm: Kind = "layer"
     """Normalisation of the hidden layers; in convolutions over the channels of each pixel."""
     activation: Literal["silu", "relu", "elu", "gelu", "tanh", "mish"] = "silu"
     """Activation of the hidden layers."""
+
+
+class TwoNormsConfig(LayersConfig):
+    """What encoder and decoder `auto` share."""
+
+    vector_norm: Kind | None = None
+    """Normalisation of the layers that read or predict vectors; null: `norm`, as in those of images."""
+
+    def of_vectors(self) -> Self:
+        """The options of the part for vectors."""
+        return self.model_copy(update={"norm": self.vector_norm or self.norm})
 
 
 class VectorEncoderConfig(LayersConfig):
@@ -93,7 +107,7 @@ class ImageEncoderConfig(LayersConfig):
     presets: ClassVar[Sizes] = _IMAGE
 
 
-class AutoEncoderConfig(VectorEncoderConfig, ImageEncoderConfig):
+class AutoEncoderConfig(VectorEncoderConfig, ImageEncoderConfig, TwoNormsConfig):
     """Options of encoder `auto`: those of `vector` and `image`; what the observation lacks is ignored."""
 
     presets: ClassVar[Sizes] = _BOTH
@@ -127,7 +141,7 @@ class ImageDecoderConfig(LayersConfig):
     presets: ClassVar[Sizes] = _IMAGE
 
 
-class AutoDecoderConfig(VectorDecoderConfig, ImageDecoderConfig):
+class AutoDecoderConfig(VectorDecoderConfig, ImageDecoderConfig, TwoNormsConfig):
     """Options of decoder `auto`: those of `vector` and `image`; what the observation lacks is ignored."""
 
     presets: ClassVar[Sizes] = _BOTH

@@ -60,7 +60,7 @@ class AutoDecoder(Decoder):
         super().__init__(config, code_size, observation)
         parts: list[Decoder] = []
         if observation.vectors:
-            parts.append(VectorDecoder(config, code_size, observation))
+            parts.append(VectorDecoder(config.of_vectors(), code_size, observation))
         if observation.images:
             parts.append(ImageDecoder(config, code_size, observation))
         if not parts:

@@ -55,7 +55,7 @@ class AutoEncoder(Encoder):
         super().__init__(config, observation)
         parts: list[Encoder] = []
         if observation.vectors:
-            parts.append(VectorEncoder(config, observation))
+            parts.append(VectorEncoder(config.of_vectors(), observation))
         if observation.images:
             parts.append(ImageEncoder(config, observation))
         if not parts:

@@ -96,6 +96,21 @@ def test_a_grid_is_decoded_cell_by_cell():
     assert torch.equal(mean, torch.sigmoid(torch.arange(24.0)).reshape(2, 4, 3).expand(7, 2, 4, 3))
 
 
+def test_vectors_may_have_a_norm_of_their_own():
+    """`vector_norm` is what `norm` is for a part that reads vectors alone, and images keep theirs."""
+
+    def made(build, *sizes, **norms):
+        torch.manual_seed(0)
+        config = options.AutoEncoderConfig if build is AutoEncoder else options.AutoDecoderConfig
+        return build(config(units=8, depth=2, **norms), *sizes, MIXED).state_dict()
+
+    for build, sizes in ((AutoEncoder, ()), (AutoDecoder, (5,))):
+        both, plain, none = (made(build, *sizes, **norms) for norms in ({}, {"vector_norm": "none"}, {"norm": "none"}))
+        assert {name for name in both if name.startswith("parts.1")} == {n for n in plain if n.startswith("parts.1")}
+        assert {name for name in none if name.startswith("parts.0")} == {n for n in plain if n.startswith("parts.0")}
+        assert len(none) < len(plain) < len(both)
+
+
 def test_nothing_to_read_is_refused():
     with pytest.raises(ValueError, match="'camera'"):
         VectorEncoder(options.VectorEncoderConfig(), IMAGES)

@@ -5,7 +5,9 @@ any model could that knows the state no better.
     python benchmarks/limits.py runs/swingup
 
 Prints errors 1, 5 and 15 decisions ahead, in standard deviations of the policy's own episodes: of the model; of the
-simulator from the state that the model decodes; of the simulator from the true state with noise of known size.
+simulator from the state that the model decodes; of the simulator from the true state with noise of known size. The
+last line is the model's from the same states along random actions, against what the simulator makes of them: actions
+of the policy tell what it saw, so that a model may foresee their outcome without knowing what an action does.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ EPISODES, FIRST_SEED = 4, 1_000_000
 HORIZONS = (1, 5, 15)
 CONTEXT, STARTS = 5, 60
 NOISE = (0.003, 0.01, 0.02)
+OTHERWISE = "the model, along random actions"
 Array = npt.NDArray[np.float64]
 
 
@@ -81,27 +84,33 @@ def compared(agent: Any, recordings: Sequence[Recording], simulator: Simulator, 
     future = held.future(chosen, max(HORIZONS))
     with evaluating(agent), torch.no_grad():
         states = filtered(agent, held, sampling).states
-        guess = joined(decoded(agent, states))[chosen.episode, chosen.step]
-        model = joined(imagined_from(agent, states[chosen.episode, chosen.step], future.action, sampling).obs)
+        guess, begins = joined(decoded(agent, states))[chosen.episode, chosen.step], states[chosen.episode, chosen.step]
+        model = joined(imagined_from(agent, begins, future.action, sampling).obs)
+        other = torch.from_numpy(np.random.default_rng(1).uniform(-1, 1, future.action.shape)).to(future.action.dtype)
+        blind = joined(imagined_from(agent, begins, other, sampling).obs)
     seen, real = joined(held.obs), joined(future.obs)
     true, spread = seen[chosen.episode, chosen.step], seen[held.valid.numpy()].std(0)
     whole, actions = future.valid.all(1).numpy(), future.action.double().numpy()
     if not whole.any():
         raise ValueError(f"no episode goes on for {CONTEXT + max(HORIZONS)} decisions")
 
-    def errors(found: Array) -> list[float]:
+    def errors(found: Array, real: Array = real) -> list[float]:
         squares = np.square((found - real) / spread)[whole].mean(0)  # (H, 5)
         return [float(np.sqrt((squares[h - 1, :3].mean() + squares[h - 1, 3:].mean()) / 2)) for h in HORIZONS]
 
-    def simulated(begin: Array) -> list[float]:
-        return errors(np.stack([simulator.play(one, plan) for one, plan in zip(begin, actions, strict=True)]))
+    def simulated(begin: Array, actions: Array = actions) -> Array:
+        return np.stack([simulator.play(one, plan) for one, plan in zip(begin, actions, strict=True)])
 
     noise = np.random.default_rng(0).normal(size=true.shape) * spread
     return {
         "the model": errors(model),
-        "the simulator, from what the model decodes": simulated(guess),
-        "the simulator, from the truth": simulated(true),
-        **{f"the simulator, from the truth and noise of {size}": simulated(true + size * noise) for size in NOISE},
+        "the simulator, from what the model decodes": errors(simulated(guess)),
+        "the simulator, from the truth": errors(simulated(true)),
+        **{
+            f"the simulator, from the truth and noise of {size}": errors(simulated(true + size * noise))
+            for size in NOISE
+        },
+        OTHERWISE: errors(blind, simulated(true, other.double().numpy())),
     }
 
 

@@ -95,3 +95,25 @@ def test_a_run_with_other_sizes_is_refused(tmp_path: Path, source: Path, tiny_re
     with pytest.raises(ReverieError, match="have the same spaces, so the options of components differ"):
         train(recipe, run_dir=tmp_path / "run", progress=False)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("part", ["encoder", "decoder"])
+def test_parts_of_a_run_that_prepared_vectors_otherwise_are_refused(
+    part: str, source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An encoder that learned from normalised numbers would read their logarithms, and nothing would say so."""
+    words = ["check", "dreamer", *TINY, "--no-probe", f"{part}.from_run={source}"]
+    other = "observations.vectors=normalize_symlog"
+    assert reverie([*words, other]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"{part} comes from a run with observations.vectors=normalize, and here it is normalize_symlog" in said
+    assert f"command line: {part}" in said
+    assert "fix: write observations.vectors=normalize" in said
+    assert said.count("why:") == said.count("fix:") == 1
+    assert reverie(words) == 0
+
+
+def test_a_dynamics_alone_does_not_care_how_vectors_were_prepared(source: Path) -> None:
+    """It reads what the new encoder makes of them."""
+    words = ["check", "dreamer", *TINY, "--no-probe", f"dynamics.from_run={source}"]
+    assert reverie([*words, "observations.vectors=normalize_symlog"]) == 0

@@ -42,3 +42,10 @@ def take(slot: str, run: str, where: str) -> Taken | Problem:
             f"{slot}: the run {printable(run, 200)!r} has nothing there", where, key, "", f"its slots: {slots}"
         )
     return Taken(body["name"], {name: value for name, value in body.items() if name not in RESERVED})
+
+
+def vectors_of(run: str) -> Any:
+    """How a run prepares vectors (`observations.vectors`); None where the run is gone or its lock does not say."""
+    lock = Path(run) / LOCK_FILE
+    document = read_document(lock) if lock.is_file() else None
+    return look(document.data, ("observations", "vectors"))[1] if document is not None and document.readable else None

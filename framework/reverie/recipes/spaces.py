@@ -4,10 +4,11 @@ from reverie.assembly.data import absent_environment
 from reverie.contracts import ActionSpec, DataSource, EnvironmentFactory, ObservationSpec
 from reverie.errors import Problem, ReverieError
 from reverie.extension.names import listing
+from reverie.recipes.from_run import vectors_of
 from reverie.recipes.messages import Locate
 from reverie.recipes.overrides import PLACE
 from reverie.recipes.recipe import Choice, Recipe
-from reverie.recipes.slots import key_of
+from reverie.recipes.slots import dotted, key_of
 
 
 def check_spaces(recipe: Recipe, where: Locate) -> list[Problem]:
@@ -32,6 +33,7 @@ def check_spaces(recipe: Recipe, where: Locate) -> list[Problem]:
             problems += _actions(recipe, choice, action, where)
         if choice.kind in ("encoder", "decoder"):
             problems += _observations(recipe, choice, observation, where)
+            problems += _prepared(recipe, choice, observation, where)
     return problems
 
 
@@ -71,6 +73,18 @@ def _observations(recipe: Recipe, choice: Choice, observation: ObservationSpec, 
     fix = f"use {choice.slot}={fits[0]} (choices: {', '.join(fits)})" if fits else f"no installed {choice.kind} does"
     what = f"{choice.slot} ({choice.name}) reads {' and '.join(sorted(handled))} entries, and {_env(recipe)} has none"
     return [Problem(what, where(key_of(choice.slot)), choice.slot, f"its entries: {listing(observation)}", fix)]
+
+
+def _prepared(recipe: Recipe, choice: Choice, observation: ObservationSpec, where: Locate) -> list[Problem]:
+    """An encoder reads, and a decoder predicts, vectors as the run that they come from prepared them."""
+    mine = recipe.settings.observations.vectors
+    theirs = vectors_of(choice.from_run) if choice.from_run is not None and observation.vectors else None
+    if theirs is None or theirs == mine:
+        return []
+    key = (*key_of(choice.slot), "from_run")
+    what = f"{choice.slot} comes from a run with observations.vectors={theirs}, and here it is {mine}"
+    why = "its weights were learned with numbers that were prepared otherwise, and mean nothing with these"
+    return [Problem(what, where(key), dotted(key), why, f"write observations.vectors={theirs}")]
 
 
 def _env(recipe: Recipe) -> str:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks"))
 import limits
@@ -29,11 +31,41 @@ def test_the_simulator_goes_on_where_the_episode_did(swing: Path, monkeypatch: p
     opened = limits.reopen(swing)
     recordings = limits.record(opened.policy, opened.factory, range(3, 5))
     found = limits.compared(opened.agent, recordings, limits.Simulator(repeat=8), starts=6)
-    model, guess, truth, little, much = found.values()
+    model, guess, truth, little, much, otherwise = found.values()
     assert truth == pytest.approx([0, 0, 0], abs=1e-4)
     assert all(error > 0.0003 for error in little)
     assert all(30 * small < large for small, large in zip(little[:2], much[:2], strict=True))
     assert all(error > 0.1 for error in (*model, *guess)), "an untrained model knows neither state nor dynamics"
+    assert all(error > 0.1 for error in otherwise)
+
+
+def test_random_actions_show_who_only_knows_what_the_policy_does(swing: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that replays the episode whatever is done is perfect along the policy's actions, and along no others; the
+    simulator's own answers are perfect along both."""
+    opened, simulator = limits.reopen(swing), limits.Simulator(repeat=8)
+    recordings = limits.record(opened.policy, opened.factory, range(3, 5))
+    held = limits.held_out(recordings)
+    chosen = limits.spread_starts(held, limits.CONTEXT, 6)
+    seen = limits.joined(held.obs)[chosen.episode, chosen.step]
+    real = held.future(chosen, max(limits.HORIZONS))
+
+    def split(rows):
+        return SimpleNamespace(
+            obs={"position": torch.from_numpy(rows[..., :3]), "velocity": torch.from_numpy(rows[..., 3:])}
+        )
+
+    def replays(agent, states, actions, sampling):
+        return real
+
+    def knows(agent, states, actions, sampling):
+        plans = actions.double().numpy()
+        return split(np.stack([simulator.play(one, plan) for one, plan in zip(seen, plans, strict=True)]))
+
+    for imagined, errs in ((replays, True), (knows, False)):
+        monkeypatch.setattr(limits, "imagined_from", imagined)
+        found = limits.compared(opened.agent, recordings, simulator, starts=6)
+        assert found["the model"] == pytest.approx([0, 0, 0], abs=1e-4)
+        assert all((error > 0.05) == errs for error in found[limits.OTHERWISE])
 
 
 def test_an_action_is_held_for_as_many_frames() -> None:
@@ -54,4 +86,5 @@ def test_the_command(
     lines = told.out.splitlines()
     assert lines[0] == f"{swing}: errors at 1, 5, 15 decisions"
     assert "the simulator, from the truth: 0.000, 0.000, 0.000" in lines[3]
-    assert len(lines) == 7
+    assert lines[-1].strip().startswith(limits.OTHERWISE)
+    assert len(lines) == 8

@@ -97,23 +97,80 @@ def test_a_run_with_other_sizes_is_refused(tmp_path: Path, source: Path, tiny_re
     assert not (tmp_path / "run").exists()
 
 
+OTHER = "observations.vectors=normalize_symlog"
+
+
+def checked(*words: str) -> int:
+    return reverie(["check", "dreamer", *TINY, "--no-probe", *words])
+
+
 @pytest.mark.parametrize("part", ["encoder", "decoder"])
 def test_parts_of_a_run_that_prepared_vectors_otherwise_are_refused(
     part: str, source: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """An encoder that learned from normalised numbers would read their logarithms, and nothing would say so."""
-    words = ["check", "dreamer", *TINY, "--no-probe", f"{part}.from_run={source}"]
-    other = "observations.vectors=normalize_symlog"
-    assert reverie([*words, other]) == 2
+    assert checked(f"{part}.from_run={source}", OTHER) == 2
     said = " ".join(capsys.readouterr().err.split())
     assert f"{part} comes from a run with observations.vectors=normalize, and here it is normalize_symlog" in said
     assert f"command line: {part}" in said
     assert "fix: write observations.vectors=normalize" in said
     assert said.count("why:") == said.count("fix:") == 1
-    assert reverie(words) == 0
+    assert checked(f"{part}.from_run={source}") == 0
 
 
-def test_a_dynamics_alone_does_not_care_how_vectors_were_prepared(source: Path) -> None:
-    """It reads what the new encoder makes of them."""
-    words = ["check", "dreamer", *TINY, "--no-probe", f"dynamics.from_run={source}"]
-    assert reverie([*words, "observations.vectors=normalize_symlog"]) == 0
+def test_what_reads_embeddings_does_not_care_how_vectors_were_prepared(source: Path) -> None:
+    """A dynamics reads what the new encoder makes of them; unless that hands on the vectors themselves."""
+    assert checked(f"dynamics.from_run={source}", OTHER) == 0
+
+
+@pytest.mark.parametrize("slot", ["dynamics", "heads.reward"])
+def test_behind_an_encoder_that_hands_vectors_on_everything_reads_them(
+    slot: str, tmp_path: Path, tiny_recipe: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "pets"
+    run.mkdir()
+    (run / "recipe.lock.yaml").write_text(
+        "observations: {vectors: symlog}\ndynamics: {name: ensemble}\nheads: {reward: {name: gaussian}}\n"
+    )
+    words = ["check", "pets", "env=pendulum", "--no-probe", f"{slot}.from_run={run}"]
+    assert reverie(words) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"{slot.replace('.', '/')} comes from a run with observations.vectors=symlog, and here it is" in said
+    reverie([*words, "observations.vectors=symlog"])
+    assert "comes from a run with" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("observations", ["", "observations: 3\n", "observations: {vectors: [1, 2]}\n"])
+def test_a_run_that_does_not_say_how_it_prepared_vectors_is_taken(
+    observations: str, tmp_path: Path, source: Path, tiny_recipe: Make
+) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "recipe.lock.yaml").write_text(f"{observations}encoder: {{name: auto}}\n")
+    assert tiny_recipe(f"encoder.from_run={run}", OTHER).choices["encoder"].vectors is None
+
+
+def test_pictures_do_not_care_how_vectors_were_prepared(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "recipe.lock.yaml").write_text("observations: {vectors: symlog}\nencoder: {name: auto}\n")
+    words = [f"encoder.from_run={run}"]
+    assert checked("env=cartpole_pixels", *words) == 0
+    assert checked("env=cartpole_dict", *words) == 2
+    (run / "recipe.lock.yaml").write_text("observations: {vectors: symlog}\nencoder: {name: image}\n")
+    assert reverie(["check", "dreamer", "env=cartpole_dict", "--no-probe", *words]) == 0
+
+
+def test_a_run_that_has_begun_is_opened_whatever_its_source_says_today(
+    tmp_path: Path, source: Path, tiny_recipe: Make
+) -> None:
+    """Its weights are its own since then; a folder of that name may hold another run by now."""
+    copy = tmp_path / "source"
+    shutil.copytree(source, copy)
+    recipe = tiny_recipe(f"encoder.from_run={copy}", "stages.1.until.env_steps=10")
+    run = train(recipe, run_dir=tmp_path / "run", progress=False).run_dir
+    lock = copy / "recipe.lock.yaml"
+    lock.write_text(lock.read_text().replace("vectors: normalize", "vectors: symlog"))
+    with pytest.raises(RecipeError, match=r"observations\.vectors=symlog"):
+        tiny_recipe(f"encoder.from_run={copy}")
+    assert reverie(["evaluate", str(run), "--episodes", "1"]) == 0

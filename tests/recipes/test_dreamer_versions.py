@@ -9,9 +9,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import pytest
 import torch
 
+from recorded import play, write_folder
 from reverie.assembly.build import build_agent, build_environment, build_learners
 from reverie.assembly.probe import probe
 from reverie.extension.config import ByObservation
@@ -242,6 +244,17 @@ def test_the_table_in_the_documents_is_what_the_recipes_have() -> None:
         if cells != [told(one, option) for one in prepared]
     ]
     assert not wrong, f"docs/recipes/dreamer.md, section Versions:\n{chr(10).join(wrong)}"
+
+
+def test_recorded_data_are_learned_by_the_same_model(tmp_path: Path) -> None:
+    """`offline` cannot inherit from a recipe with an environment, and must not fall behind it."""
+    folder = write_folder(play(gym.make("CartPole-v1"), 4), tmp_path / "recorded")
+    online, recorded = recipe("dreamer"), recipe("offline", f"data.folder={folder}", "data.choices=2")
+    for slot in online.choices.keys() - {"env"}:
+        assert recorded.choices[slot].config == online.choices[slot].config, slot
+    assert recorded.settings.observations == online.settings.observations
+    assert recorded.settings.replay.batch_size == online.settings.replay.batch_size
+    assert recorded.settings.replay.length == online.settings.replay.length
 
 
 def built(prepared: Recipe) -> tuple[Any, Any]:

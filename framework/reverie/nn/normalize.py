@@ -28,7 +28,7 @@ class RunningNormalizer(PreciseBuffers):
 
     Args:
         shape: of one row.
-        min_std: entries that hardly vary are divided by this, so that a constant one stays harmless when it moves.
+        min_std: entries that hardly vary are divided by this, so that a constant one stays finite when it moves.
     """
 
     count: Tensor

@@ -13,10 +13,11 @@ LOCK_FILE = "recipe.lock.yaml"
 
 @dataclass(frozen=True)
 class Taken:
-    """What a run's lock says about a slot."""
+    """What a run's lock says about a slot, and how that run prepares vectors (None where it does not say)."""
 
     name: str
     options: dict[str, Any]
+    vectors: str | None
 
 
 def take(slot: str, run: str, where: str) -> Taken | Problem:
@@ -41,11 +42,6 @@ def take(slot: str, run: str, where: str) -> Taken | Problem:
         return Problem(
             f"{slot}: the run {printable(run, 200)!r} has nothing there", where, key, "", f"its slots: {slots}"
         )
-    return Taken(body["name"], {name: value for name, value in body.items() if name not in RESERVED})
-
-
-def vectors_of(run: str) -> Any:
-    """How a run prepares vectors (`observations.vectors`); None where the run is gone or its lock does not say."""
-    lock = Path(run) / LOCK_FILE
-    document = read_document(lock) if lock.is_file() else None
-    return look(document.data, ("observations", "vectors"))[1] if document is not None and document.readable else None
+    vectors = look(document.data, ("observations", "vectors"))[1]
+    options = {name: value for name, value in body.items() if name not in RESERVED}
+    return Taken(body["name"], options, printable(vectors, 40) if isinstance(vectors, str) else None)

@@ -26,6 +26,8 @@ class Choice:
         config: its options: preset, then the recipe's keys, then the command line's.
         freeze: nobody trains it.
         from_run: the run folder whose weights it starts from, or None.
+        vectors: how that run prepares vectors; None where none is named, or where a lock names it: the weights of a run
+            that has begun are its own.
     """
 
     slot: str
@@ -34,6 +36,7 @@ class Choice:
     config: Config
     freeze: bool = False
     from_run: str | None = None
+    vectors: str | None = field(default=None, compare=False)
 
     @property
     def name(self) -> str:

@@ -4,7 +4,6 @@ from reverie.assembly.data import absent_environment
 from reverie.contracts import ActionSpec, DataSource, EnvironmentFactory, ObservationSpec
 from reverie.errors import Problem, ReverieError
 from reverie.extension.names import listing
-from reverie.recipes.from_run import vectors_of
 from reverie.recipes.messages import Locate
 from reverie.recipes.overrides import PLACE
 from reverie.recipes.recipe import Choice, Recipe
@@ -33,7 +32,7 @@ def check_spaces(recipe: Recipe, where: Locate) -> list[Problem]:
             problems += _actions(recipe, choice, action, where)
         if choice.kind in ("encoder", "decoder"):
             problems += _observations(recipe, choice, observation, where)
-            problems += _prepared(recipe, choice, observation, where)
+        problems += _prepared(recipe, choice, observation, where)
     return problems
 
 
@@ -76,15 +75,23 @@ def _observations(recipe: Recipe, choice: Choice, observation: ObservationSpec, 
 
 
 def _prepared(recipe: Recipe, choice: Choice, observation: ObservationSpec, where: Locate) -> list[Problem]:
-    """An encoder reads, and a decoder predicts, vectors as the run that they come from prepared them."""
-    mine = recipe.settings.observations.vectors
-    theirs = vectors_of(choice.from_run) if choice.from_run is not None and observation.vectors else None
-    if theirs is None or theirs == mine:
+    """A part of a run reads, or predicts, vectors as that run prepared them."""
+    mine, theirs = recipe.settings.observations.vectors, choice.vectors
+    if theirs is None or theirs == mine or not observation.vectors or not _meets_vectors(recipe, choice):
         return []
     key = (*key_of(choice.slot), "from_run")
     what = f"{choice.slot} comes from a run with observations.vectors={theirs}, and here it is {mine}"
-    why = "its weights were learned with numbers that were prepared otherwise, and mean nothing with these"
+    why = "what it learned of numbers that were prepared otherwise means nothing with these"
     return [Problem(what, where(key), dotted(key), why, f"write observations.vectors={theirs}")]
+
+
+def _meets_vectors(recipe: Recipe, choice: Choice) -> bool:
+    """Whether prepared vectors enter or leave it. Behind an encoder there are embeddings, unless it hands on what it
+    was given (`identity`)."""
+    if choice.kind in ("encoder", "decoder"):
+        return {"vector", "image"} & choice.provides != {"image"}
+    encoder = recipe.choice("encoder")
+    return choice.kind in ("dynamics", "head") and encoder is not None and "observation" in encoder.provides
 
 
 def _env(recipe: Recipe) -> str:

@@ -154,18 +154,18 @@ class Validator:
         if not isinstance(freeze, bool):
             self._report(slot, (*key, "freeze"), f"{slot}: `freeze` must be true or false, not {printable(freeze)!r}")
         options = {name: value for name, value in body.items() if name not in RESERVED}
-        name = self._text(slot, body, "name")
+        name, vectors = self._text(slot, body, "name"), None
         if run is not None and not self._from_lock(slot, "from_run"):
             taken = take(slot, run, self.composition.where((*key, "from_run")))
             if isinstance(taken, Problem):
                 self.problems.append(taken)
                 return None
-            name, options = name or taken.name, {**taken.options, **options}
+            name, options, vectors = name or taken.name, {**taken.options, **options}, taken.vectors
         component = self._component(slot, name)
         if component is None or len(self.problems) > before:
             return None
         config = self._config(slot, component, options, size)
-        return None if config is None else Choice(slot, component.kind, component, config, freeze, run)
+        return None if config is None else Choice(slot, component.kind, component, config, freeze, run, vectors)
 
     def _text(self, slot: str, body: Mapping[str, Any], name: str) -> str | None:
         value = body.get(name)

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from reverie.contracts import ArraySpec, ObservationSpec, Sampling
-from reverie.nn import nll
+from reverie.nn import Norm, nll
 from reverie_plugins.perception import config as options
 from reverie_plugins.perception.decoder import AutoDecoder, ImageDecoder, VectorDecoder
 from reverie_plugins.perception.encoder import AutoEncoder, ImageEncoder, VectorEncoder
@@ -96,19 +96,30 @@ def test_a_grid_is_decoded_cell_by_cell():
     assert torch.equal(mean, torch.sigmoid(torch.arange(24.0)).reshape(2, 4, 3).expand(7, 2, 4, 3))
 
 
-def test_vectors_may_have_a_norm_of_their_own():
-    """`vector_norm` is what `norm` is for a part that reads vectors alone, and images keep theirs."""
+def norms(module):
+    return [part.kind for part in module.modules() if isinstance(part, Norm)]
 
-    def made(build, *sizes, **norms):
-        torch.manual_seed(0)
-        config = options.AutoEncoderConfig if build is AutoEncoder else options.AutoDecoderConfig
-        return build(config(units=8, depth=2, **norms), *sizes, MIXED).state_dict()
 
-    for build, sizes in ((AutoEncoder, ()), (AutoDecoder, (5,))):
-        both, plain, none = (made(build, *sizes, **norms) for norms in ({}, {"vector_norm": "none"}, {"norm": "none"}))
-        assert {name for name in both if name.startswith("parts.1")} == {n for n in plain if n.startswith("parts.1")}
-        assert {name for name in none if name.startswith("parts.0")} == {n for n in plain if n.startswith("parts.0")}
-        assert len(none) < len(plain) < len(both)
+@pytest.mark.parametrize("kind", ["layer", "rms", "none"])
+def test_vectors_may_have_a_norm_of_their_own(kind):
+    """`vector_norm` is what `norm` is for a part that reads or predicts vectors alone, and images keep theirs."""
+    own = {"units": 8, "depth": 2, "vector_norm": kind}
+    for both, vector, image in (
+        (
+            AutoEncoder(options.AutoEncoderConfig(**own), MIXED),
+            VectorEncoder(options.VectorEncoderConfig(norm=kind), MIXED),
+            ImageEncoder(options.ImageEncoderConfig(depth=2), MIXED),
+        ),
+        (
+            AutoDecoder(options.AutoDecoderConfig(**own), 5, MIXED),
+            VectorDecoder(options.VectorDecoderConfig(norm=kind), 5, MIXED),
+            ImageDecoder(options.ImageDecoderConfig(depth=2), 5, MIXED),
+        ),
+    ):
+        assert [norms(part) for part in both.parts] == [norms(vector), norms(image)]
+        assert kind in norms(both)
+        assert "layer" in norms(image)
+    assert norms(AutoEncoder(options.AutoEncoderConfig(norm="rms"), MIXED).parts[0]) == ["rms", "rms"]
 
 
 def test_nothing_to_read_is_refused():

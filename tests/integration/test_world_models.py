@@ -211,7 +211,7 @@ def test_a_frozen_vae_under_an_rssm(whole: Path, tmp_path: Path, plugins: Plugin
         + "  - {name: model, learners: [model], until: {updates: 4}}\n"
     )
     path = written(tmp_path, defaults, body)
-    taken = f"encoder: {{from_run: {whole}, freeze: true}}"
+    taken = f"encoder: {{from_run: {whole}, freeze: true}}\nobservations: {{vectors: normalize_symlog}}"
     path.write_text(path.read_text().replace("encoder: {latent: 3, units: 8, layers: 1}", taken))
     run = Path(api.train(path, [], run_dir=tmp_path / "run").run_dir)
     before, after = read_agent_tensors(whole), read_agent_tensors(run)

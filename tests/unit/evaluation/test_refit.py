@@ -20,7 +20,7 @@ def told(
 ) -> list[list[float]]:
     """Updates, model and baseline one step ahead, the same five steps ahead, of every line."""
     monkeypatch.setattr(refit, "EPISODES", 1)
-    monkeypatch.setattr(sys, "argv", ["refit.py", str(run), "--updates", "40", *words])
+    monkeypatch.setattr(sys, "argv", ["refit.py", str(run), "--updates", "400", *words])
     refit.main()
     return [[float(number) for number in match.groups()] for match in LINE.finditer(capsys.readouterr().out)]
 
@@ -29,7 +29,7 @@ def test_a_fresh_model_is_fitted_to_the_run_and_judged_on_its_policy(
     run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = told(run, capsys, monkeypatch)
-    assert [line[0] for line in found] == [10, 20, 30, 40]
+    assert [line[0] for line in found] == [100, 200, 300, 400]
     assert len({(line[2], line[4]) for line in found}) == 1, "the episodes are the same at every line"
     assert found[-1][1] < found[0][1], "it learned something of the next step"
     other = told(run, capsys, monkeypatch, "learners.model.lr=1e-9")

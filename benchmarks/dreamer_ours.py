@@ -41,6 +41,9 @@ def recipe_of(subject: dict[str, Any]) -> Recipe:
     overrides += [
         "dynamics.latent=categorical",
         "dynamics.layers=1",
+        "observations.vectors=normalize_symlog",
+        "encoder.vector_norm=layer",
+        "decoder.vector_norm=layer",
         "dynamics.norm=layer",
         "dynamics.kl.free_nats=1",
         "learners.model.average=null",
